@@ -1,0 +1,67 @@
+/**
+ * The floors of the house, each importing only from below (docs/architecture.md):
+ * main → cli → server/context → schema, http, jobs, access → features → ledger → db, storage → core, config, errors.
+ */
+const features = '^src/(signals|audit|api-keys|health)/';
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-circular',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'core-is-pure',
+      severity: 'error',
+      comment: 'core holds bytes and hashes: nothing of ours, no I/O, no library but canonicalize',
+      from: { path: '^src/core/' },
+      to: { pathNot: ['^src/core/', 'node_modules/canonicalize', '^(node:)?crypto$'] },
+    },
+    {
+      name: 'db-below-ledger',
+      severity: 'error',
+      from: { path: '^(src/(db|storage)/|migrations/)' },
+      to: { path: '^src/', pathNot: ['^src/(core|db|storage)/', '^src/(config|errors|clock)\\.ts$'] },
+    },
+    {
+      name: 'ledger-below-features',
+      severity: 'error',
+      from: { path: '^src/ledger/' },
+      to: { path: '^src/', pathNot: ['^src/(core|db|storage|ledger)/', '^src/(config|errors|clock)\\.ts$'] },
+    },
+    {
+      name: 'features-apart',
+      severity: 'error',
+      comment: 'a feature talks to another through the ledger or an interface handed in by context.ts',
+      from: { path: '^src/(signals|audit|api-keys|health)/' },
+      to: { path: features, pathNot: ['^src/$1/'] },
+    },
+    {
+      name: 'features-below-server',
+      severity: 'error',
+      from: { path: features },
+      to: { path: '^src/(cli|http)/|^src/(main|server|context|schema)\\.ts$' },
+    },
+    {
+      name: 'client-stands-alone',
+      severity: 'error',
+      comment: 'the client is published to users: it needs nothing of the server',
+      from: { path: '^src/client/' },
+      to: { path: '^src/', pathNot: '^src/client/' },
+    },
+    {
+      name: 'no-test-in-product',
+      severity: 'error',
+      from: { path: '^(src|migrations)/' },
+      to: { path: '^(test|bench|demo)/' },
+    },
+    { name: 'nothing-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default', 'types'] },
+  },
+};

@@ -1,0 +1,74 @@
+/**
+ * The closed catalogue of error codes. Each reaches GraphQL as `extensions.code`, REST as `error.code` and the audit log
+ * as `outcome`; docs/errors.md lists the same codes and a test compares the two.
+ */
+export const errorCatalogue = {
+  // The caller's fault: stable, says how to mend it, nothing was written.
+  BAD_USER_INPUT: { httpStatus: 400, retryable: false, meaning: 'a value is missing, malformed or out of its range' },
+  GRAPHQL_PARSE_FAILED: { httpStatus: 400, retryable: false, meaning: 'the document is not valid GraphQL syntax' },
+  GRAPHQL_VALIDATION_FAILED: { httpStatus: 400, retryable: false, meaning: 'the document does not fit the schema' },
+  QUERY_TOO_COMPLEX: {
+    httpStatus: 400,
+    retryable: false,
+    meaning: 'too many aliases, levels or tokens in one document',
+  },
+  BAD_REQUEST: { httpStatus: 400, retryable: false, meaning: 'the HTTP request is not a GraphQL request' },
+  ENTRY_TOO_LARGE: { httpStatus: 400, retryable: false, meaning: 'the entry body exceeds 65,535 bytes' },
+  BATCH_TOO_LARGE: { httpStatus: 400, retryable: false, meaning: 'more than 1,000 items in one mutation' },
+  UNAUTHENTICATED: { httpStatus: 401, retryable: false, meaning: 'no key, or one that is unknown, revoked or expired' },
+  FORBIDDEN: { httpStatus: 403, retryable: false, meaning: "the key's role may not use this field" },
+  NOT_FOUND: { httpStatus: 404, retryable: false, meaning: 'what the call names does not exist' },
+  IDEMPOTENCY_CONFLICT: { httpStatus: 409, retryable: false, meaning: 'the key was used before with different input' },
+  SIGNAL_ID_TAKEN: { httpStatus: 409, retryable: false, meaning: 'a signal with this id is already recorded' },
+  ALREADY_SUPERSEDED: { httpStatus: 409, retryable: false, meaning: 'another signal already supersedes that one' },
+  CURSOR_AHEAD: { httpStatus: 400, retryable: false, meaning: 'the cursor lies beyond the head of the log' },
+  CURSOR_EXPIRED: {
+    httpStatus: 410,
+    retryable: false,
+    meaning: 'the cursor lies before the retained range of the log',
+  },
+  LEDGER_IMMUTABLE: { httpStatus: 403, retryable: false, meaning: 'ledger rows cannot be changed or removed' },
+  // Not the caller's fault; nothing was written; the same call may succeed later.
+  QUEUE_FULL: { httpStatus: 503, retryable: true, meaning: 'too many appends are waiting: retry after a pause' },
+  DATABASE_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'the database cannot be reached: retry' },
+  SHUTTING_DOWN: { httpStatus: 503, retryable: true, meaning: 'this node is draining: retry on another' },
+  // The outcome of a write is unknown: retry with the same idempotency key.
+  OUTCOME_UNKNOWN: {
+    httpStatus: 503,
+    retryable: true,
+    meaning: 'the connection broke while committing: retry with the same idempotencyKey, or look before retrying',
+  },
+  // Broken invariants: the request fails and somebody is told.
+  LEDGER_BROKEN: { httpStatus: 500, retryable: false, meaning: 'the stored ledger contradicts itself' },
+  INTERNAL: { httpStatus: 500, retryable: false, meaning: 'a defect of the service; its log has the details' },
+  // Start-up and command line.
+  CONFIG_INVALID: { httpStatus: 500, retryable: false, meaning: 'an environment variable has an unusable value' },
+  DATABASE_START_FAILED: { httpStatus: 500, retryable: false, meaning: 'the embedded PostgreSQL did not start' },
+  DATABASE_UNSUPPORTED: { httpStatus: 500, retryable: false, meaning: 'the PostgreSQL server cannot hold the ledger' },
+  DATA_DIR_IN_USE: { httpStatus: 500, retryable: true, meaning: 'another Daybook serves this data folder' },
+  PORT_TAKEN: { httpStatus: 500, retryable: true, meaning: 'another program listens on the port' },
+  MIGRATION_REFUSED: { httpStatus: 500, retryable: false, meaning: 'a down migration would destroy evidence' },
+} as const;
+
+export type ErrorCode = keyof typeof errorCatalogue;
+
+/** An error of the catalogue. `message` says what is wrong and how to mend it, and never holds a secret. */
+export class DaybookError extends Error {
+  override readonly name = 'DaybookError';
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown; details?: Record<string, unknown> },
+  ) {
+    super(message, { cause: options?.cause });
+    this.details = options?.details;
+  }
+
+  /** Facts a program can act on, such as `{ itemIndex: 3, field: "entryPrice" }`. */
+  readonly details: Record<string, unknown> | undefined;
+
+  get retryable(): boolean {
+    return errorCatalogue[this.code].retryable;
+  }
+}
