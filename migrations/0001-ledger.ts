@@ -1,0 +1,34 @@
+import { readFileSync } from 'node:fs';
+import { Migration } from '@mikro-orm/migrations';
+
+function readSql(name: string, placeholders: Readonly<Record<string, string>> = {}): string {
+  const text = readFileSync(new URL(`./0001-ledger/${name}.sql`, import.meta.url), 'utf8');
+  return text.replaceAll(/\{\{(\w+)\}\}/g, (_, key: string) => placeholders[key] ?? '');
+}
+
+/**
+ * The ledger: two logs that PostgreSQL itself chains and refuses to change, what refused modifications leave, and API
+ * keys. Everything is made by the owner role where there is one, so that neither application nor auditor owns it.
+ */
+export class Migration0001Ledger extends Migration {
+  override up(): void {
+    this.addSql(
+      `DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'daybook_owner')
+         AND pg_has_role(session_user, 'daybook_owner', 'MEMBER') THEN SET LOCAL ROLE daybook_owner; END IF; END $$`,
+    );
+    this.addSql(readSql('01-tables'));
+    this.addSql(readSql('02-canonical'));
+    this.addSql(readSql('03-append'));
+    this.addSql(readSql('04-log-triggers', { table: 'signals', recorded: 'server_timestamp', log: 'signals' }));
+    this.addSql(readSql('04-log-triggers', { table: 'audit_entries', recorded: 'recorded_at', log: 'audit' }));
+    this.addSql(readSql('05-restore'));
+    this.addSql(readSql('06-refusal'));
+    this.addSql(readSql('07-reconcile'));
+    this.addSql(readSql('08-access'));
+    this.addSql('RESET ROLE');
+  }
+
+  override down(): void {
+    this.addSql(readSql('99-down'));
+  }
+}

@@ -1,0 +1,76 @@
+-- Instantiated once per log: {{table}}, its recording time {{recorded}}, its name {{log}}. Static statements, because a
+-- dynamic one is planned anew at each append.
+CREATE FUNCTION daybook.begin_{{table}}_append() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  tail record;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION '% accepts entries only under READ COMMITTED, not %', '{{table}}',
+      upper(current_setting('transaction_isolation'))
+      USING ERRCODE = 'DB002', HINT = 'Only READ COMMITTED sees the tail that other writers just committed.';
+  END IF;
+  PERFORM daybook.lock_ledger();
+  SELECT chain_index, chain_hash, {{recorded}} AS recorded INTO tail
+    FROM public.{{table}} ORDER BY chain_index DESC LIMIT 1;
+  PERFORM
+    set_config('daybook.{{table}}_index', coalesce(tail.chain_index, -1)::text, true),
+    set_config('daybook.{{table}}_hash', coalesce(encode(tail.chain_hash, 'hex'), repeat('00', 32)), true),
+    -- Taken under the lock and never before the predecessor's, so the order of times is the order of indexes.
+    set_config('daybook.{{table}}_time', daybook.format_time(greatest(clock_timestamp(), tail.recorded)), true),
+    set_config('daybook.{{table}}_restoring', CASE WHEN daybook.is_restoring() THEN 'on' ELSE 'off' END, true);
+  RETURN NULL;
+END $$;
+
+-- Reads the statement's rows back from the table, together with their predecessor, and refuses the statement unless they
+-- continue the chain without a gap. A gap arises where ON CONFLICT DO NOTHING dropped a row that had its index.
+CREATE FUNCTION daybook.end_{{table}}_append() RETURNS trigger
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  first_index bigint;
+  last_index bigint;
+  seen record;
+BEGIN
+  SELECT min(chain_index), max(chain_index) INTO first_index, last_index FROM new_rows;
+  IF first_index IS NULL THEN
+    RETURN NULL;
+  END IF;
+  SELECT count(*) AS rows, coalesce(bool_and(linked), true) AS linked, bool_or(foreign_xmin) AS foreign_xmin,
+         bool_and(recorded >= coalesce(predecessor_recorded, recorded)
+                  AND (recorded >= statement_timestamp() OR recorded = predecessor_recorded)
+                  AND (recorded <= clock_timestamp() OR recorded = predecessor_recorded)) AS timely
+    INTO seen
+    FROM (SELECT chain_index,
+                 previous_hash = lag(chain_hash, 1, decode(repeat('00', 32), 'hex')) OVER ascending AS linked,
+                 {{recorded}} AS recorded, lag({{recorded}}) OVER ascending AS predecessor_recorded,
+                 xmin <> pg_current_xact_id()::xid AS foreign_xmin
+          FROM public.{{table}} WHERE chain_index BETWEEN first_index - 1 AND last_index
+          WINDOW ascending AS (ORDER BY chain_index)) AS lined_up
+    WHERE chain_index >= first_index;
+  IF seen.rows <> last_index - first_index + 1 OR NOT seen.linked THEN
+    RAISE EXCEPTION 'the new rows of % do not continue the chain', '{{table}}' USING ERRCODE = 'DB004',
+      HINT = 'ON CONFLICT DO NOTHING may not drop a row between others; to make a retry harmless use idempotency_key.';
+  END IF;
+  IF NOT seen.timely AND NOT daybook.is_restoring() THEN
+    RAISE EXCEPTION 'the new rows of % carry a foreign recording time', '{{table}}' USING ERRCODE = 'DB004';
+  END IF;
+  IF seen.foreign_xmin THEN
+    INSERT INTO public.ledger_subxacts (log, first_index, last_index, xid, subxid)
+      SELECT '{{log}}', min(chain_index), max(chain_index), pg_current_xact_id(), xmin
+      FROM (SELECT chain_index, xmin,
+                   chain_index - row_number() OVER (PARTITION BY xmin::text ORDER BY chain_index) AS island
+            FROM public.{{table}}
+            WHERE chain_index BETWEEN first_index AND last_index AND xmin <> pg_current_xact_id()::xid) AS numbered
+      GROUP BY xmin::text, xmin, island ON CONFLICT DO NOTHING;
+  END IF;
+  -- A wake-up for feeds, without content, sent at commit; repeated ones of a transaction are sent once.
+  PERFORM pg_notify('daybook_ledger', '');
+  RETURN NULL;
+END $$;
+
+CREATE TRIGGER begin_append_trigger BEFORE INSERT ON public.{{table}}
+  FOR EACH STATEMENT EXECUTE FUNCTION daybook.begin_{{table}}_append();
+CREATE TRIGGER end_append_trigger AFTER INSERT ON public.{{table}}
+  REFERENCING NEW TABLE AS new_rows FOR EACH STATEMENT EXECUTE FUNCTION daybook.end_{{table}}_append();
+ALTER TABLE public.{{table}} ENABLE ALWAYS TRIGGER begin_append_trigger;
+ALTER TABLE public.{{table}} ENABLE ALWAYS TRIGGER end_append_trigger;

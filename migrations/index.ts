@@ -1,0 +1,4 @@
+import { Migration0001Ledger } from './0001-ledger.js';
+
+/** Every migration in order of execution: an explicit list, so that a file lying about is not run. */
+export const migrationsList = [{ name: '0001-ledger', class: Migration0001Ledger }];
