@@ -111,7 +111,7 @@ ALTER TABLE public.modification_attempts ENABLE ALWAYS TRIGGER guard_attempts_tr
 -- The event trigger's function; the trigger itself needs a superuser and is installed beside the migration
 -- (src/db/refusal-layers.ts). Deny by default, by who asks and never by a setting or an object's name, which could be
 -- forged or renamed. Temporary objects and REINDEX are let through.
-CREATE FUNCTION daybook.refuse_ddl() RETURNS event_trigger
+CREATE OR REPLACE FUNCTION daybook.refuse_ddl() RETURNS event_trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   offending text;

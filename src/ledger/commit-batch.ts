@@ -16,6 +16,8 @@ export interface AppendRequest {
   readonly entries?: readonly NewAuditEntry[];
   /** Entries about the call itself, which nobody reads back. */
   readonly callEntries?: readonly NewAuditEntry[];
+  /** A domain row's own write, which commits together with the entries about it. */
+  readonly alongside?: (client: pg.Client) => Promise<void>;
 }
 
 /** Rows in the order of the request. `replayed` counts those that an earlier call with the same key had recorded. */
@@ -66,6 +68,8 @@ export async function commitBatch(
   entries.recorded(await insert(client, insertAuditEntries, entries.toInsert(accepted)));
   const callEntries = requests.flatMap((request, place) => (accepted(place) ? (request.callEntries ?? []) : []));
   await insert(client, insertAuditEntriesQuietly, callEntries);
+
+  for (const [place, request] of requests.entries()) if (accepted(place)) await request.alongside?.(client);
 
   const outcomes = requests.map((_, place): Outcome => {
     const signalRows = signals.rowsOf(place);

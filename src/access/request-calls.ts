@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import type { Clock } from '../clock.js';
+import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { DaybookError } from '../errors.js';
+import type { AppendRequest, AppendResult } from '../ledger/commit-batch.js';
+import type { AuditAction, CallOrigin, NewAuditEntry } from '../ledger/new-entries.js';
+import type { Principal } from './principal.js';
+import type { Redactor } from './redact.js';
+
+/** Arguments longer than this as JSON are recorded by size and hash; the entry itself must stay below 65,535 bytes. */
+const argumentsBytesMax = 4_096;
+
+/** What a request tells about its sender before anything is executed. */
+export interface CallSender {
+  readonly principal: Principal | null;
+  readonly ipAddress: string | null;
+  readonly userAgent: string | null;
+  readonly sessionId: string;
+  readonly requestId: string;
+  /** `POST` or `GET`, `WS` for a call over a WebSocket. */
+  readonly method: string;
+}
+
+/** The append that a call's entries go through; the group-committing writer in the service. */
+export type Append = (request: AppendRequest) => Promise<AppendResult>;
+
+export interface CallServices {
+  readonly append: Append;
+  readonly redactor: Redactor;
+  readonly clock: Clock;
+}
+
+/** A call that has begun: root field or REST path, when, and with which arguments. */
+export interface Call {
+  readonly resource: string;
+  readonly action: AuditAction;
+  readonly startedAtMs: number;
+  readonly arguments: unknown;
+}
+
+/**
+ * The calls of one request and the entries they leave. An entry either commits inside the call's own transaction
+ * (`appendWithCall`) or waits here until `flush`, which every response awaits: no response leaves before its entries.
+ */
+export class RequestCalls {
+  readonly origin: CallOrigin;
+  readonly #services: CallServices;
+  readonly #sender: CallSender;
+  readonly #waiting: NewAuditEntry[] = [];
+  readonly #recordedCalls = new WeakSet<Call>();
+  #recorded = 0;
+
+  constructor(sender: CallSender, services: CallServices) {
+    this.#sender = sender;
+    this.#services = services;
+    this.origin = {
+      actor: sender.principal?.name ?? null,
+      role: sender.principal?.role ?? null,
+      ipAddress: sender.ipAddress,
+      userAgent: sender.userAgent === null ? null : services.redactor.redactText(sender.userAgent).slice(0, 1_000),
+      sessionId: sender.sessionId,
+      requestId: sender.requestId,
+    };
+  }
+
+  get principal(): Principal | null {
+    return this.#sender.principal;
+  }
+
+  /** True once a call of this request left an entry, or has one waiting. */
+  get hasEntries(): boolean {
+    return this.#recorded + this.#waiting.length > 0;
+  }
+
+  begin(resource: string, action: AuditAction, args: unknown): Call {
+    return { resource, action, startedAtMs: this.#services.clock.nowMs(), arguments: args };
+  }
+
+  /** True when the call's entry is durable already. */
+  isRecorded(call: Call): boolean {
+    return this.#recordedCalls.has(call);
+  }
+
+  /** Leaves the call's entry to `flush`. */
+  record(call: Call, outcome: string, extra: Readonly<Record<string, string | number>> = {}): void {
+    this.#waiting.push(this.#entryOf(call, outcome, extra));
+  }
+
+  /** Appends rows and the call's entry in one transaction, so that neither is there without the other. */
+  async appendWithCall(call: Call, request: Omit<AppendRequest, 'callEntries'>): Promise<AppendResult> {
+    const result = await this.#services.append({ ...request, callEntries: [this.#entryOf(call, 'OK', {})] });
+    this.#recorded += 1;
+    this.#recordedCalls.add(call);
+    return result;
+  }
+
+  /** Makes what waits durable. Throws what the writer throws; then the response must be withheld. */
+  async flush(): Promise<void> {
+    const callEntries = this.#waiting.splice(0);
+    if (callEntries.length === 0) return;
+    await this.#services.append({ callEntries });
+    this.#recorded += callEntries.length;
+  }
+
+  #entryOf(call: Call, outcome: string, extra: Readonly<Record<string, string | number>>): NewAuditEntry {
+    const { origin } = this;
+    const redacted = this.#services.redactor.redact(call.arguments);
+    return {
+      ...origin,
+      category: 'API',
+      event: 'ApiCall',
+      action: call.action,
+      resource: this.#services.redactor.redactText(call.resource).slice(0, 1_000),
+      signalId: null,
+      outcome,
+      occurredAt: null,
+      idempotencyKey: null,
+      inputHash: null,
+      details: encodeCanonicalJson({
+        ...extra,
+        arguments: this.#services.redactor.fit(redacted.value, argumentsBytesMax),
+        durationMs: Math.max(0, Math.round(this.#services.clock.nowMs() - call.startedAtMs)),
+        keyId: this.#sender.principal?.keyId,
+        method: this.#sender.method,
+        redacted: redacted.rules.length === 0 ? undefined : redacted.rules,
+      }),
+      oldData: null,
+      newData: null,
+    };
+  }
+}
+
+/** The code by which an error is known to callers and in the audit log. */
+export function outcomeOf(error: unknown): string {
+  if (error instanceof DaybookError) return error.code;
+  return 'INTERNAL';
+}
+
+/** A request id: the caller's own when it is short and harmless, else a new one. */
+export function requestIdFrom(header: string | undefined): string {
+  return header !== undefined && /^[A-Za-z0-9._:-]{1,100}$/.test(header) ? header : randomUUID();
+}

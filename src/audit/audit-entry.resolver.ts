@@ -1,0 +1,91 @@
+import { Arg, Args, Ctx, FieldResolver, ID, Info, Int, Query, Resolver, Root, Subscription } from 'type-graphql';
+import type { GraphQLResolveInfo } from 'graphql';
+import { Audited, auditReaders, requireRole } from '../access/audited.js';
+import { DaybookError } from '../errors.js';
+import { connectionOf, PageArgs, type Connection } from '../graphql/connection.js';
+import type { RequestContext } from '../graphql/request-context.js';
+import { BigIntScalar } from '../graphql/scalars.js';
+import { selectedNodeFields } from '../graphql/selection.js';
+import type { Frame } from '../ledger/feed.js';
+import { parseFilter } from '../ledger/filter.js';
+import { auditFilterFields, readAuditEntry, readPage } from '../ledger/read-entries.js';
+import type { AuditRow, SignalRow } from '../ledger/rows.js';
+import { Signal } from '../signals/signal.type.js';
+import { AuditEntry, AuditEntryConnection, AuditEntryFilter, AuditFrame } from './audit-entry.type.js';
+import { auditFrameOf, auditFrames } from './audit-frames.js';
+
+@Resolver(() => AuditEntry)
+export class AuditEntryResolver {
+  @Query(() => AuditEntry, {
+    nullable: true,
+    description: 'One entry by its id or its index; null when there is none.',
+  })
+  @Audited('READ', auditReaders)
+  auditEntry(
+    @Arg('id', () => ID, { nullable: true }) id: string | undefined,
+    @Arg('chainIndex', () => BigIntScalar, { nullable: true }) chainIndex: string | undefined,
+    @Ctx() context: RequestContext,
+  ): Promise<AuditRow | null> {
+    const byId = id !== undefined && id !== null;
+    if (byId === (chainIndex !== undefined && chainIndex !== null)) {
+      throw new DaybookError('BAD_USER_INPUT', 'give either id or chainIndex');
+    }
+    if (byId && !/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id)) return Promise.resolve(null);
+    return readAuditEntry(context.services.database, byId ? { id } : { chainIndex: chainIndex ?? '0' });
+  }
+
+  @Query(() => AuditEntryConnection, { description: 'Audit entries, oldest first.' })
+  @Audited('READ', auditReaders)
+  async auditEntries(
+    @Arg('filter', () => AuditEntryFilter, { nullable: true }) filter: AuditEntryFilter | undefined,
+    @Args(() => PageArgs) page: PageArgs,
+    @Ctx() context: RequestContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<Connection> {
+    const found = await readPage(context.services.database, 'audit', {
+      ...page,
+      condition: filter === undefined || filter === null ? null : parseFilter(filter, auditFilterFields),
+      newestFirst: false,
+      properties: selectedNodeFields(info),
+    });
+    return connectionOf('audit', found);
+  }
+
+  @Subscription(() => AuditFrame, {
+    description: 'Follows the audit log from a position, gap-free; see docs/subscriptions.md.',
+    subscribe: ({ args, context }) => auditFrames(context as RequestContext, args as Record<string, unknown>),
+  })
+  auditFeed(
+    @Root() frame: Frame<AuditRow>,
+    @Arg('after', () => BigIntScalar, { nullable: true, description: '"0" is the beginning; absent is the head.' })
+    _after: string | undefined,
+    @Arg('filter', () => AuditEntryFilter, { nullable: true }) _filter: AuditEntryFilter | undefined,
+    @Arg('batch', () => Int, { defaultValue: 100, description: 'Most entries of one frame, at most 1,000.' })
+    _batch: number,
+  ): object {
+    return auditFrameOf(frame);
+  }
+}
+
+/** What the audit log says about a signal. */
+@Resolver(() => Signal)
+export class SignalAuditEntriesResolver {
+  @FieldResolver(() => AuditEntryConnection, { description: 'Audit entries about this signal, oldest first.' })
+  async auditEntries(
+    @Root() signal: SignalRow,
+    @Arg('first', () => Int, { nullable: true }) first: number | undefined,
+    @Arg('after', () => String, { nullable: true }) after: string | undefined,
+    @Ctx() context: RequestContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<Connection> {
+    requireRole(context.calls, auditReaders);
+    const found = await readPage(context.services.database, 'audit', {
+      first,
+      after,
+      condition: parseFilter({ signalId: { eq: signal.signalId } }, auditFilterFields),
+      newestFirst: false,
+      properties: selectedNodeFields(info),
+    });
+    return connectionOf('audit', found);
+  }
+}

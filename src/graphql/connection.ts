@@ -1,0 +1,63 @@
+import { ArgsType, Field, Int, ObjectType, type ClassType } from 'type-graphql';
+import { encodeCursor, type Page } from '../ledger/read-entries.js';
+import type { LogName } from '../ledger/rows.js';
+
+@ObjectType({ simpleResolvers: true, description: 'Where a page lies in its list.' })
+export class PageInfo {
+  @Field(() => Boolean) hasNextPage!: boolean;
+  @Field(() => Boolean) hasPreviousPage!: boolean;
+  @Field(() => String, { nullable: true }) startCursor!: string | null;
+  @Field(() => String, { nullable: true }) endCursor!: string | null;
+}
+
+@ArgsType()
+export class PageArgs {
+  @Field(() => Int, { nullable: true, description: 'The first so many, at most 1,000; 50 when nothing is said.' })
+  first?: number;
+
+  @Field(() => String, { nullable: true, description: 'Only what follows this cursor.' }) after?: string;
+  @Field(() => Int, { nullable: true, description: 'The last so many, at most 1,000, in list order.' }) last?: number;
+  @Field(() => String, { nullable: true, description: 'Only what precedes this cursor.' }) before?: string;
+}
+
+/** Makes the Relay connection type of a node type. Its fields are read lazily from what `connectionOf` returns. */
+export function connectionType<Node extends object>(name: string, nodeClass: ClassType<Node>): ClassType<object> {
+  @ObjectType(`${name}Edge`, { simpleResolvers: true })
+  class Edge {
+    @Field(() => String) cursor!: string;
+    @Field(() => nodeClass) node!: Node;
+  }
+
+  @ObjectType(`${name}Connection`, { simpleResolvers: true })
+  class Connection {
+    @Field(() => [Edge]) edges!: Edge[];
+    @Field(() => [nodeClass]) nodes!: Node[];
+    @Field(() => PageInfo) pageInfo!: PageInfo;
+    @Field(() => Int, { description: 'How many match in all; counted only when asked for.' }) totalCount!: number;
+  }
+  return Connection;
+}
+
+/** A page in the shape of a connection: members that are functions run only when their field is selected. */
+export interface Connection {
+  readonly nodes: readonly object[];
+  readonly edges: () => readonly { cursor: string; node: object }[];
+  readonly pageInfo: () => object;
+  readonly totalCount: () => Promise<number>;
+}
+
+export function connectionOf(log: LogName, page: Page<{ readonly chainIndex: string }>): Connection {
+  const cursorOf = (row: { readonly chainIndex: string } | undefined) =>
+    row === undefined ? null : encodeCursor(log, row.chainIndex);
+  return {
+    nodes: page.rows,
+    edges: () => page.rows.map((row) => ({ cursor: encodeCursor(log, row.chainIndex), node: row })),
+    pageInfo: () => ({
+      hasNextPage: page.hasNextPage,
+      hasPreviousPage: page.hasPreviousPage,
+      startCursor: cursorOf(page.rows[0]),
+      endCursor: cursorOf(page.rows.at(-1)),
+    }),
+    totalCount: page.totalCount,
+  };
+}

@@ -1,0 +1,175 @@
+import { compareDecimals, normalizeDecimal } from '../core/decimal.js';
+import { normalizeTimestamp } from '../core/timestamp.js';
+import { DaybookError } from '../errors.js';
+
+/** Most comparisons in one filter, deepest nesting, and longest list behind `in`: bounds on what one call may cost. */
+const comparisonsMax = 100;
+const nestingMax = 8;
+const listValuesMax = 1_000;
+
+/** How a column's values compare: exact text, integers, decimals, or canonical times. */
+export type FieldKind = 'text' | 'uuid' | 'integer' | 'decimal' | 'time';
+
+/** Filterable property of a row → its column and kind. */
+export type FilterFields = Readonly<Record<string, { readonly column: string; readonly kind: FieldKind }>>;
+
+const operators = ['eq', 'ne', 'in', 'notIn', 'lt', 'lte', 'gt', 'gte', 'isNull', 'startsWith'] as const;
+type Operator = (typeof operators)[number];
+
+/** A checked filter: one tree that is compiled both to SQL (lists) and to a predicate (feeds). */
+export type Condition =
+  | { readonly kind: 'and' | 'or'; readonly parts: readonly Condition[] }
+  | { readonly kind: 'not'; readonly part: Condition }
+  | {
+      readonly kind: 'compare';
+      readonly property: string;
+      readonly column: string;
+      readonly type: FieldKind;
+      readonly operator: Operator;
+      readonly value: string | boolean | readonly string[];
+    };
+
+/** Checks the caller's filter object. Throws BAD_USER_INPUT naming the field and what it allows. */
+export function parseFilter(input: unknown, fields: FilterFields): Condition {
+  const budget = { left: comparisonsMax };
+  return parseNode(input, fields, budget, 0);
+}
+
+function parseNode(input: unknown, fields: FilterFields, budget: { left: number }, level: number): Condition {
+  if (level > nestingMax) throw badFilter(`is nested deeper than ${nestingMax} levels`);
+  const parts: Condition[] = [];
+  for (const [name, value] of Object.entries((input ?? {}) as Record<string, unknown>)) {
+    if (value === undefined || value === null) continue;
+    if (name === 'and' || name === 'or') {
+      const nested = (value as unknown[]).map((part) => parseNode(part, fields, budget, level + 1));
+      parts.push({ kind: name, parts: nested });
+    } else if (name === 'not') {
+      parts.push({ kind: 'not', part: parseNode(value, fields, budget, level + 1) });
+    } else {
+      parts.push(...parseComparisons(name, value as Record<string, unknown>, fields, budget));
+    }
+  }
+  return parts.length === 1 && parts[0] !== undefined ? parts[0] : { kind: 'and', parts };
+}
+
+function parseComparisons(
+  property: string,
+  comparisons: Record<string, unknown>,
+  fields: FilterFields,
+  budget: { left: number },
+): Condition[] {
+  const field = fields[property];
+  if (field === undefined) throw badFilter(`has no field ${property}`);
+  return Object.entries(comparisons)
+    .filter(([, value]) => value !== undefined && value !== null)
+    .map(([operator, value]) => {
+      if (!operators.includes(operator as Operator)) throw badFilter(`has no operator ${operator}`);
+      budget.left -= 1;
+      if (budget.left < 0) throw badFilter(`has more than ${comparisonsMax} comparisons`);
+      return {
+        kind: 'compare',
+        property,
+        column: field.column,
+        type: field.kind,
+        operator: operator as Operator,
+        value: parseValue(`${property}.${operator}`, value, field.kind),
+      };
+    });
+}
+
+function parseValue(name: string, value: unknown, kind: FieldKind): string | boolean | readonly string[] {
+  if (typeof value === 'boolean') return value;
+  if (Array.isArray(value)) {
+    if (value.length > listValuesMax) throw badFilter(`${name} lists more than ${listValuesMax} values`);
+    return value.map((item) => parseScalar(name, item, kind));
+  }
+  return parseScalar(name, value, kind);
+}
+
+function parseScalar(name: string, value: unknown, kind: FieldKind): string {
+  const text = String(value);
+  if (text.includes('\0') || !text.isWellFormed()) throw badFilter(`${name} holds a character no text can hold`);
+  const normalized = normalizers[kind](text);
+  if (normalized === null) throw badFilter(`${name} is not a ${kindNames[kind]}`);
+  return normalized;
+}
+
+const normalizers: Readonly<Record<FieldKind, (text: string) => string | null>> = {
+  text: (text) => text,
+  uuid: (text) => (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text) ? text.toLowerCase() : null),
+  integer: (text) => (/^-?\d{1,18}$/.test(text) ? BigInt(text).toString() : null),
+  decimal: normalizeDecimal,
+  time: normalizeTimestamp,
+};
+const kindNames = { text: 'text', uuid: 'UUID', integer: 'whole number', decimal: 'decimal', time: 'time' } as const;
+const sqlTypes = { text: 'text', uuid: 'uuid', integer: 'bigint', decimal: 'numeric', time: 'timestamptz' } as const;
+const sqlOperators = { eq: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' } as const;
+
+/**
+ * SQL text of a condition; each value becomes a parameter pushed to `parameters`. A comparison with NULL is false, and
+ * `not` negates that, so that SQL and the predicate agree.
+ */
+export function conditionToSql(condition: Condition, parameters: unknown[]): string {
+  if (condition.kind === 'not') return `(${conditionToSql(condition.part, parameters)}) IS NOT TRUE`;
+  if (condition.kind !== 'compare') {
+    if (condition.parts.length === 0) return condition.kind === 'and' ? 'true' : 'false';
+    const joint = condition.kind === 'and' ? ' AND ' : ' OR ';
+    return `(${condition.parts.map((part) => conditionToSql(part, parameters)).join(joint)})`;
+  }
+  const { column, operator, value, type } = condition;
+  if (operator === 'isNull') return `${column} IS ${value === true ? '' : 'NOT '}NULL`;
+  parameters.push(value);
+  const place = `$${parameters.length}`;
+  const sqlType = sqlTypes[type];
+  if (operator === 'in') return `${column} = ANY (${place}::${sqlType}[])`;
+  if (operator === 'notIn') return `(${column} <> ALL (${place}::${sqlType}[])) IS NOT FALSE`;
+  if (operator === 'ne') return `${column} IS DISTINCT FROM ${place}::${sqlType}`;
+  if (operator === 'startsWith') return `${column} ^@ ${place}::text`;
+  return `${column} ${sqlOperators[operator]} ${place}::${sqlType}`;
+}
+
+/** The same condition as a predicate over a row whose values are text. */
+export function conditionToPredicate(condition: Condition): (row: object) => boolean {
+  if (condition.kind === 'not') {
+    const part = conditionToPredicate(condition.part);
+    return (row) => !part(row);
+  }
+  if (condition.kind !== 'compare') {
+    const parts = condition.parts.map(conditionToPredicate);
+    return condition.kind === 'and'
+      ? (row) => parts.every((part) => part(row))
+      : (row) => parts.some((part) => part(row));
+  }
+  const { property, operator, value, type } = condition;
+  const compare = (stored: string, wanted: string) => comparators[type](stored, wanted);
+  const single = String(value);
+  const listed = new Set(Array.isArray(value) ? (value as readonly string[]) : []);
+  const tests: Readonly<Record<Operator, (stored: string | null) => boolean>> = {
+    eq: (stored) => stored === single,
+    ne: (stored) => stored !== single,
+    in: (stored) => stored !== null && listed.has(stored),
+    notIn: (stored) => stored === null || !listed.has(stored),
+    lt: (stored) => stored !== null && compare(stored, single) < 0,
+    lte: (stored) => stored !== null && compare(stored, single) <= 0,
+    gt: (stored) => stored !== null && compare(stored, single) > 0,
+    gte: (stored) => stored !== null && compare(stored, single) >= 0,
+    isNull: (stored) => (stored === null) === value,
+    startsWith: (stored) => stored?.startsWith(single) ?? false,
+  };
+  const test = tests[operator];
+  return (row) => test(((row as Readonly<Record<string, unknown>>)[property] ?? null) as string | null);
+}
+
+const compareText = (left: string, right: string) => Buffer.compare(Buffer.from(left), Buffer.from(right));
+const comparators: Readonly<Record<FieldKind, (left: string, right: string) => number>> = {
+  // The databases that Daybook creates sort text by bytes.
+  text: compareText,
+  uuid: compareText,
+  integer: compareDecimals,
+  decimal: compareDecimals,
+  time: compareText,
+};
+
+function badFilter(reason: string): DaybookError {
+  return new DaybookError('BAD_USER_INPUT', `filter ${reason}`);
+}

@@ -1,0 +1,192 @@
+import type pg from 'pg';
+import { DaybookError } from '../errors.js';
+import { conditionToSql, type Condition, type FilterFields } from './filter.js';
+import { auditColumns, logs, selectList, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
+
+/** Most rows of one page, and how many when the caller does not say. */
+export const pageRowsMax = 1_000;
+export const pageRowsDefault = 50;
+
+/** Properties that filters may name: those with an index, so that no filter scans a whole log for its first page. */
+export const signalFilterFields = {
+  chainIndex: { column: 'chain_index', kind: 'integer' },
+  id: { column: 'signal_id', kind: 'text' },
+  symbol: { column: 'symbol', kind: 'text' },
+  action: { column: 'action', kind: 'text' },
+  strategy: { column: 'strategy', kind: 'text' },
+  producer: { column: 'producer', kind: 'text' },
+  supersedes: { column: 'supersedes', kind: 'text' },
+  serverTimestamp: { column: 'server_timestamp', kind: 'time' },
+} as const satisfies FilterFields;
+
+export const auditFilterFields = {
+  chainIndex: { column: 'chain_index', kind: 'integer' },
+  id: { column: 'id', kind: 'uuid' },
+  category: { column: 'category', kind: 'text' },
+  event: { column: 'event', kind: 'text' },
+  actor: { column: 'actor', kind: 'text' },
+  resource: { column: 'resource', kind: 'text' },
+  signalId: { column: 'signal_id', kind: 'text' },
+  requestId: { column: 'request_id', kind: 'text' },
+  sessionId: { column: 'session_id', kind: 'text' },
+  recordedAt: { column: 'recorded_at', kind: 'time' },
+} as const satisfies FilterFields;
+
+/** One page's request, already checked: exactly one of `first` and `last` counts. */
+export interface PageRequest {
+  readonly condition: Condition | null;
+  readonly newestFirst: boolean;
+  readonly first?: number | null;
+  readonly after?: string | null;
+  readonly last?: number | null;
+  readonly before?: string | null;
+  /** Row properties the caller will look at; `chainIndex` is always read. */
+  readonly properties?: ReadonlySet<string>;
+}
+
+/** A page of rows in the requested order, and lazily what lies around it. */
+export interface Page<Row> {
+  readonly rows: readonly Row[];
+  readonly hasNextPage: () => Promise<boolean>;
+  readonly hasPreviousPage: () => Promise<boolean>;
+  readonly totalCount: () => Promise<number>;
+}
+
+interface LogRows {
+  signals: SignalRow;
+  audit: AuditRow;
+}
+
+/** Whoever can run a query: a pool or one of its clients. */
+export type Queryable = Pick<pg.Pool, 'query'>;
+
+/**
+ * Reads one page by keyset on the index. Throws BAD_USER_INPUT for a cursor of another log, for `first` and `last`
+ * together, or sizes outside 0…1,000.
+ */
+export async function readPage<Log extends LogName>(
+  database: Queryable,
+  log: Log,
+  request: PageRequest,
+): Promise<Page<LogRows[Log]>> {
+  const size = pageSize(request);
+  const backwards = request.last !== undefined && request.last !== null;
+  const after = readCursor(log, 'after', request.after);
+  const before = readCursor(log, 'before', request.before);
+  const parameters: unknown[] = [];
+  const bounds = [];
+  if (request.condition !== null) bounds.push(conditionToSql(request.condition, parameters));
+  if (after !== null) bounds.push(`chain_index ${request.newestFirst ? '<' : '>'} ${parameter(parameters, after)}`);
+  if (before !== null) bounds.push(`chain_index ${request.newestFirst ? '>' : '<'} ${parameter(parameters, before)}`);
+  const descending = request.newestFirst !== backwards;
+  const text = `SELECT ${columnsOf(log, request.properties)} FROM public.${logs[log].table}${where(bounds)}
+    ORDER BY chain_index ${descending ? 'DESC' : 'ASC'} LIMIT ${size + 1}`;
+  const found = await database.query<LogRows[Log]>(text, parameters);
+  const more = found.rows.length > size;
+  const rows = found.rows.slice(0, size);
+  if (backwards) rows.reverse();
+
+  const exists = async (operator: '<' | '>', edge: string | undefined): Promise<boolean> => {
+    if (edge === undefined) return false;
+    const values: unknown[] = [];
+    const conditions = request.condition === null ? [] : [conditionToSql(request.condition, values)];
+    conditions.push(`chain_index ${operator} ${parameter(values, edge)}`);
+    const answer = await database.query<{ found: boolean }>(
+      `SELECT EXISTS (SELECT FROM public.${logs[log].table}${where(conditions)}) AS found`,
+      values,
+    );
+    return answer.rows[0]?.found ?? false;
+  };
+  const onward = request.newestFirst ? '<' : '>';
+  const back = request.newestFirst ? '>' : '<';
+  return {
+    rows,
+    hasNextPage: () =>
+      backwards ? exists(onward, rows.at(-1)?.chainIndex ?? before ?? undefined) : Promise.resolve(more),
+    hasPreviousPage: () =>
+      backwards ? Promise.resolve(more) : exists(back, rows[0]?.chainIndex ?? after ?? undefined),
+    totalCount: () => countEntries(database, log, request.condition),
+  };
+}
+
+/** Number of entries that match; computed only when asked for, because it visits them all. */
+async function countEntries(database: Queryable, log: LogName, condition: Condition | null): Promise<number> {
+  const parameters: unknown[] = [];
+  const bounds = condition === null ? [] : [conditionToSql(condition, parameters)];
+  const counted = await database.query<{ count: string }>(
+    `SELECT count(*) AS count FROM public.${logs[log].table}${where(bounds)}`,
+    parameters,
+  );
+  return Number(counted.rows[0]?.count ?? 0);
+}
+
+/** Signals by public id, in no particular order; ids that are not recorded are left out. */
+export async function readSignalsById(database: Queryable, ids: readonly string[]): Promise<SignalRow[]> {
+  const found = await database.query<SignalRow>(
+    `SELECT ${columnsOf('signals')} FROM public.signals WHERE signal_id = ANY ($1::text[])`,
+    [ids],
+  );
+  return found.rows;
+}
+
+/** Signals that supersede one of the given ids. */
+export async function readSupersedingSignals(database: Queryable, ids: readonly string[]): Promise<SignalRow[]> {
+  const found = await database.query<SignalRow>(
+    `SELECT ${columnsOf('signals')} FROM public.signals WHERE supersedes = ANY ($1::text[])`,
+    [ids],
+  );
+  return found.rows;
+}
+
+/** One audit entry by its id or its index; null when there is none. */
+export async function readAuditEntry(
+  database: Queryable,
+  by: { readonly id: string } | { readonly chainIndex: string },
+): Promise<AuditRow | null> {
+  const [column, value] = 'id' in by ? ['id', by.id] : ['chain_index', by.chainIndex];
+  const found = await database.query<AuditRow>(
+    `SELECT ${columnsOf('audit')} FROM public.audit_entries WHERE ${column} = $1`,
+    [value],
+  );
+  return found.rows[0] ?? null;
+}
+
+/** Opaque cursor of a row in a connection. */
+export function encodeCursor(log: LogName, chainIndex: string): string {
+  return Buffer.from(`${log}:${chainIndex}`).toString('base64url');
+}
+
+function readCursor(log: LogName, argument: string, cursor: string | null | undefined): string | null {
+  if (cursor === undefined || cursor === null) return null;
+  const match = /^(signals|audit):(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString());
+  if (match?.[1] !== log || match[2] === undefined) {
+    throw new DaybookError('BAD_USER_INPUT', `${argument} is not a cursor of this list: use pageInfo or edges.cursor`);
+  }
+  return match[2];
+}
+
+function pageSize(request: PageRequest): number {
+  const { first, last } = request;
+  if (first !== undefined && first !== null && last !== undefined && last !== null) {
+    throw new DaybookError('BAD_USER_INPUT', 'give first or last, not both');
+  }
+  const size = first ?? last ?? pageRowsDefault;
+  if (size < 0 || size > pageRowsMax) {
+    throw new DaybookError('BAD_USER_INPUT', `first and last must lie between 0 and ${pageRowsMax}: page with cursors`);
+  }
+  return size;
+}
+
+function columnsOf(log: LogName, properties?: ReadonlySet<string>): string {
+  const wanted = properties === undefined ? undefined : new Set(['chainIndex', ...properties]);
+  return log === 'signals' ? selectList<SignalRow>(signalColumns, wanted) : selectList<AuditRow>(auditColumns, wanted);
+}
+
+function where(bounds: readonly string[]): string {
+  return bounds.length === 0 ? '' : ` WHERE ${bounds.join(' AND ')}`;
+}
+
+function parameter(parameters: unknown[], value: unknown): string {
+  parameters.push(value);
+  return `$${parameters.length}`;
+}
