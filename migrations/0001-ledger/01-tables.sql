@@ -144,6 +144,8 @@ CREATE TABLE public.modification_watch (
   -- The highest number drawn when reconciliation last looked.
   seen_number bigint NOT NULL DEFAULT 0,
   gap_first_seen_at timestamptz,
+  -- The highest number drawn at that time: those drawn later have not waited as long.
+  gap_last_number bigint,
   postmaster_started_at timestamptz NOT NULL DEFAULT pg_postmaster_start_time()
 );
 INSERT INTO public.modification_watch DEFAULT VALUES;

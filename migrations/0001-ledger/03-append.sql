@@ -30,6 +30,8 @@ BEGIN
   END IF;
   NEW.chain_index := current_setting('daybook.signals_index')::bigint + 1;
   NEW.server_timestamp := moment::timestamptz;
+  -- Printed anew: a forged setting could give the right time in another form, which the body would keep.
+  moment := to_char(NEW.server_timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
   NEW.producer := coalesce(NEW.producer, session_user);
   IF NEW.session_id IS NULL AND NOT restoring THEN
     NEW.session_id := 'postgres:' || pg_backend_pid();
@@ -99,8 +101,13 @@ BEGIN
       NEW.ip_address := coalesce(NEW.ip_address, host(inet_client_addr()));
     END IF;
   END IF;
+  IF NEW.event = 'SignalCreated' AND pg_trigger_depth() < 2 AND NOT restoring THEN
+    RAISE EXCEPTION 'SignalCreated entries are written by the insertion of the signal alone'
+      USING ERRCODE = 'DB003', CONSTRAINT = 'audit_entries_event_reserved';
+  END IF;
   NEW.chain_index := current_setting('daybook.audit_entries_index')::bigint + 1;
   NEW.recorded_at := moment::timestamptz;
+  moment := to_char(NEW.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"');
   NEW.occurred_at := coalesce(NEW.occurred_at, NEW.recorded_at);
   NEW.xid := pg_current_xact_id();
   NEW.previous_hash := decode(current_setting('daybook.audit_entries_hash'), 'hex');

@@ -37,11 +37,13 @@ BEGIN
   END IF;
   SELECT count(*) AS rows, coalesce(bool_and(linked), true) AS linked, bool_or(foreign_xmin) AS foreign_xmin,
          bool_and(recorded >= coalesce(predecessor_recorded, recorded)
-                  AND (recorded >= statement_timestamp() OR recorded = predecessor_recorded)
+                  AND recorded >= statement_timestamp()
                   AND (recorded <= clock_timestamp() OR recorded = predecessor_recorded)) AS timely
     INTO seen
     FROM (SELECT chain_index,
-                 previous_hash = lag(chain_hash, 1, decode(repeat('00', 32), 'hex')) OVER ascending AS linked,
+                 -- Only index 0 may start a chain: elsewhere a missing predecessor is a gap.
+                 coalesce(previous_hash = lag(chain_hash, 1, CASE WHEN first_index = 0
+                   THEN decode(repeat('00', 32), 'hex') END) OVER ascending, false) AS linked,
                  {{recorded}} AS recorded, lag({{recorded}}) OVER ascending AS predecessor_recorded,
                  xmin <> pg_current_xact_id()::xid AS foreign_xmin
           FROM public.{{table}} WHERE chain_index BETWEEN first_index - 1 AND last_index

@@ -23,6 +23,7 @@ CREATE FUNCTION daybook.finish_restore() RETURNS TABLE (signals bigint, audit_en
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   permit public.ledger_restores;
+  canonical_before text := current_setting('daybook.canonical', true);
 BEGIN
   DELETE FROM public.ledger_restores WHERE xid = pg_current_xact_id() RETURNING * INTO permit;
   IF permit IS NULL THEN
@@ -30,9 +31,12 @@ BEGIN
       HINT = 'Call daybook.declare_restore(reason) first and stay in the same transaction.';
   END IF;
   SELECT (SELECT count(*) FROM public.signals), (SELECT count(*) FROM public.audit_entries) INTO signals, audit_entries;
+  PERFORM set_config('daybook.canonical', 'off', true);
+  PERFORM set_config('daybook.canonical', 'off', true);
   INSERT INTO public.audit_entries (category, event, action, actor, resource, details)
   VALUES ('BACKUP', 'LedgerRestored', 'CREATE', permit.declared_by, 'ledger', json_build_object(
     'auditEntries', audit_entries::text, 'reason', permit.reason, 'signals', signals::text));
+  PERFORM set_config('daybook.canonical', coalesce(canonical_before, 'off'), true);
   RETURN NEXT;
 END $$;
 

@@ -4,28 +4,26 @@
 -- Hides what follows words such as password or token, and anything shaped like one of our keys.
 CREATE FUNCTION daybook.redact_statement(statement text) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT left(regexp_replace(regexp_replace(statement,
+  SELECT left(regexp_replace(regexp_replace(left(statement, 20000),
     '((password|passwd|secret|token|api[_-]?key|authorization)["'']?\s*(=|:|=>|to)?\s*)(''([^'']|'''')*''|"[^"]*"|\S+)',
     '\1[redacted]', 'gi'),
     'daybook_[A-Za-z0-9_-]{16,}', '[redacted]', 'g'), 4000)
 $$;
 
--- A row as JSON without the bytes that its other columns give, each long text replaced by its size and hash: an entry's
--- body holds at most 65,535 bytes, and the row itself is still in the table, for it was not changed.
+-- A row as JSON without the bytes that its other columns give. A long value, and a row of many, is replaced by its size
+-- and hash: an entry's body holds at most 65,535 bytes, and whoever attempts an update chooses what the new row holds.
 CREATE FUNCTION daybook.attempt_row(stored jsonb) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT daybook.canonical_json(jsonb_object_agg(key, CASE
-    WHEN value = 'null' THEN value
-    WHEN jsonb_typeof(value) = 'string' AND octet_length(value #>> '{}') > 4000 THEN
-      jsonb_build_object('bytes', octet_length(value #>> '{}')::text,
-        'sha256', encode(sha256(convert_to(value #>> '{}', 'UTF8')), 'hex'))
-    WHEN jsonb_typeof(value) IN ('object', 'array') AND octet_length(value::text) > 4000 THEN
-      jsonb_build_object('bytes', octet_length(value::text)::text,
-        'sha256', encode(sha256(convert_to(value::text, 'UTF8')), 'hex'))
-    WHEN jsonb_typeof(value) IN ('object', 'array') THEN to_jsonb(value::text)
-    WHEN jsonb_typeof(value) = 'number' THEN to_jsonb(value #>> '{}')
-    ELSE value END)::json)
-  FROM jsonb_each(stored) WHERE key <> 'body'
+  SELECT CASE WHEN octet_length(written) <= 16000 THEN written ELSE
+    '{"bytes":"' || octet_length(written) || '","sha256":"' || encode(sha256(convert_to(written, 'UTF8')), 'hex') || '"}' END
+  FROM (
+    SELECT daybook.canonical_json(jsonb_object_agg(key, CASE
+      WHEN plain IS NULL THEN 'null'
+      WHEN octet_length(plain) > 4000 THEN jsonb_build_object('bytes', octet_length(plain)::text,
+        'sha256', encode(sha256(convert_to(plain, 'UTF8')), 'hex'))
+      ELSE to_jsonb(plain) END)::json) AS written
+    FROM (SELECT key, value #>> '{}' AS plain FROM jsonb_each(stored) WHERE key <> 'body') AS columns
+  ) AS row_text
 $$;
 
 -- Refuses the statement. Row triggers hand in the first row; the statement trigger runs only when no row matched, because
@@ -40,11 +38,16 @@ DECLARE
   attempt json;
 BEGIN
   IF TG_LEVEL = 'ROW' THEN
-    stored_old := daybook.attempt_row(to_jsonb(OLD));
-    signal := to_jsonb(OLD) ->> 'signal_id';
-    IF TG_OP = 'UPDATE' THEN
-      stored_new := daybook.attempt_row(to_jsonb(NEW));
-    END IF;
+    BEGIN
+      signal := to_jsonb(OLD) ->> 'signal_id';
+      stored_old := daybook.attempt_row(to_jsonb(OLD));
+      IF TG_OP = 'UPDATE' THEN
+        stored_new := daybook.attempt_row(to_jsonb(NEW));
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      -- JSON may hold what jsonb cannot, such as \u0000: the attempt is recorded without that row.
+      RAISE LOG 'daybook modification attempt %: a row could not be read: %', number, SQLERRM;
+    END;
   END IF;
   attempt := json_build_object('attempt', number, 'operation', TG_OP, 'table', TG_TABLE_NAME,
     'session_user', session_user, 'application', current_setting('application_name'),

@@ -14,14 +14,20 @@ DECLARE
   restarted boolean;
   added integer := 0;
   entry_index bigint;
+  canonical_before text := current_setting('daybook.canonical', true);
 BEGIN
   SELECT * INTO watch FROM public.modification_watch;
   SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO drawn FROM public.modification_attempt_number;
-  IF drawn = watch.reconciled_number AND watch.postmaster_started_at = pg_postmaster_start_time() THEN
+  IF drawn = watch.reconciled_number AND watch.postmaster_started_at = pg_postmaster_start_time()
+     AND NOT EXISTS (SELECT FROM public.modification_attempts WHERE audit_index IS NULL) THEN
     RETURN 0;
   END IF;
   PERFORM daybook.lock_ledger();
+  -- What these entries say is built here, not canonicalised by the service.
+  PERFORM set_config('daybook.canonical', 'off', true);
   SELECT * INTO watch FROM public.modification_watch FOR UPDATE;
+  -- The entries below are written in SQL: their JSON has still to be brought into canonical form.
+  PERFORM set_config('daybook.canonical', 'off', true);
   restarted := watch.postmaster_started_at <> pg_postmaster_start_time();
   FOR attempt IN SELECT * FROM public.modification_attempts WHERE audit_index IS NULL ORDER BY attempt_number LIMIT 1000 LOOP
     entry_index := daybook.append_refused_modification(attempt.attempt_number, attempt);
@@ -29,6 +35,7 @@ BEGIN
     added := added + 1;
   END LOOP;
   added := added + daybook.explain_missing_attempts(watch, drawn, restarted);
+  PERFORM set_config('daybook.canonical', coalesce(canonical_before, 'off'), true);
   RETURN added;
 END $$;
 
@@ -59,10 +66,12 @@ DECLARE
   added integer := 0;
   number bigint;
   waited boolean := watch.gap_first_seen_at < clock_timestamp() - interval '10 seconds';
+  still_waiting boolean;
 BEGIN
   SELECT array_agg(candidate ORDER BY candidate) INTO missing
     FROM generate_series(watch.reconciled_number + 1, least(drawn, watch.reconciled_number + 10000)) AS candidate
     WHERE NOT EXISTS (SELECT FROM public.modification_attempts WHERE attempt_number = candidate);
+  still_waiting := NOT coalesce(waited, true) AND missing[1] <= watch.gap_last_number;
   IF missing IS NULL THEN
     reached := least(drawn, watch.reconciled_number + 10000);
   ELSIF restarted AND missing[1] > watch.seen_number THEN
@@ -75,13 +84,14 @@ BEGIN
     added := 1;
   ELSIF waited OR restarted THEN
     FOREACH number IN ARRAY missing LOOP
-      EXIT WHEN restarted AND number > watch.seen_number;
+      EXIT WHEN number > CASE WHEN restarted THEN watch.seen_number ELSE watch.gap_last_number END;
       reached := number;
       PERFORM daybook.append_refused_modification(number, NULL);
       added := added + 1;
     END LOOP;
     IF NOT restarted THEN
-      reached := least(drawn, watch.reconciled_number + 10000);
+      reached := coalesce((SELECT min(candidate) - 1 FROM unnest(missing) AS candidate
+                           WHERE candidate > watch.gap_last_number), least(drawn, watch.reconciled_number + 10000));
     END IF;
   ELSE
     reached := missing[1] - 1;
@@ -90,7 +100,10 @@ BEGIN
     reconciled_number = reached,
     -- Until the numbers seen before a restart are all accounted for, the restart is still to be explained.
     seen_number = CASE WHEN restarted AND reached < drawn THEN seen_number ELSE drawn END,
-    gap_first_seen_at = CASE WHEN reached = drawn THEN NULL ELSE coalesce(gap_first_seen_at, clock_timestamp()) END,
+    gap_first_seen_at = CASE WHEN reached = drawn OR restarted THEN NULL WHEN still_waiting THEN gap_first_seen_at
+                             ELSE clock_timestamp() END,
+    gap_last_number = CASE WHEN reached = drawn OR restarted THEN NULL WHEN still_waiting THEN gap_last_number
+                           ELSE drawn END,
     postmaster_started_at =
       CASE WHEN restarted AND reached < drawn THEN postmaster_started_at ELSE pg_postmaster_start_time() END;
   RETURN added;

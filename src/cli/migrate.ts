@@ -1,0 +1,77 @@
+import type { Command } from 'commander';
+import { pino } from 'pino';
+import { migrationsList } from '../../migrations/index.js';
+import { readConfig } from '../config.js';
+import { migrateDown, migrateUp, type MigrateInput } from '../db/migrate.js';
+import { readMigrationStatus, type MigrationStatus } from '../db/migration-status.js';
+import { openDatabase } from '../db/open-database.js';
+import { installRefusalLayers } from '../db/refusal-layers.js';
+import type { RoleUrls } from '../db/roles.js';
+
+interface OutputOptions {
+  readonly json?: boolean;
+}
+
+/** `daybook migrate up|down|status`. With --json each prints one JSON value; the log goes to stderr. */
+export function addMigrateCommand(program: Command): void {
+  const migrate = program.command('migrate').description('bring the database schema up to date, back, or look at it');
+  migrate
+    .command('up')
+    .description('run every pending migration; does nothing where there is none')
+    .option('--json', 'print {"executed": [names]}')
+    .action(({ json }: OutputOptions) =>
+      withDatabase(async (input, urls) => {
+        const executed = await migrateUp(input);
+        await installRefusalLayers(urls);
+        print(json, { executed }, executed.length === 0 ? ['nothing to do'] : executed.map((name) => `ran ${name}`));
+      }),
+    );
+  migrate
+    .command('down')
+    .description('undo the last migration; refused while that would destroy evidence')
+    .option('--json', 'print {"undone": name or null}')
+    .action(({ json }: OutputOptions) =>
+      withDatabase(async (input) => {
+        const undone = await migrateDown(input);
+        print(json, { undone }, [undone === null ? 'nothing to undo' : `undid ${undone}`]);
+      }),
+    );
+  migrate
+    .command('status')
+    .description('list migrations, tables with their columns, and triggers with their state')
+    .option('--json', 'print the whole status')
+    .action(({ json }: OutputOptions) =>
+      withDatabase(async ({ url, migrations }) => {
+        const names = migrations.map(({ name }) => name);
+        const status = await readMigrationStatus(url, names);
+        print(json, status, describeStatus(status));
+      }),
+    );
+}
+
+async function withDatabase(work: (input: MigrateInput, urls: RoleUrls) => Promise<void>): Promise<void> {
+  const config = readConfig();
+  const log = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
+  await using database = await openDatabase(config, { log, mode: 'attach' });
+  await work({ url: database.urls.migrator, migrations: migrationsList, log }, database.urls);
+}
+
+function print(json: boolean | undefined, value: unknown, lines: readonly string[]): void {
+  process.stdout.write(`${json ? JSON.stringify(value) : lines.join('\n')}\n`);
+}
+
+function describeStatus(status: MigrationStatus): string[] {
+  return [
+    'Migrations',
+    ...status.executed.map(({ name, executedAt }) => `  ${name}  executed ${executedAt}`),
+    ...status.pending.map((name) => `  ${name}  pending`),
+    ...status.unknown.map((name) => `  ${name}  executed by a newer version`),
+    ...status.tables.flatMap((table) => [
+      `Table ${table.name}`,
+      ...table.columns.map(({ name, type, nullable }) => `  ${name} ${type}${nullable ? '' : ' not null'}`),
+      ...table.triggers.map(({ name, state }) => `  trigger ${name}: ${state}`),
+    ]),
+    'Event triggers',
+    ...status.eventTriggers.map(({ name, event, state }) => `  ${name} on ${event}: ${state}`),
+  ];
+}

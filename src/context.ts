@@ -1,0 +1,154 @@
+import { join } from 'node:path';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import { migrationsList } from '../migrations/index.js';
+import { ApiKeyStore } from './access/api-key-store.js';
+import { ensureAdminKey } from './access/ensure-admin-key.js';
+import { Redactor } from './access/redact.js';
+import { RequestCalls, type Append, type CallSender } from './access/request-calls.js';
+import type { Config } from './config.js';
+import { migrateUp } from './db/migrate.js';
+import type { MissingLayer } from './db/missing-layer.js';
+import { openDatabase } from './db/open-database.js';
+import { ledgerConnection } from './db/pool.js';
+import { installRefusalLayers } from './db/refusal-layers.js';
+import { readOrCreateSecretFile } from './db/secret-file.js';
+import { createLoaders } from './graphql/loaders.js';
+import type { RequestContext, Services } from './graphql/request-context.js';
+import type { HealthSources } from './health/check-health.js';
+import { Metrics } from './http/metrics.js';
+import { LedgerWriter } from './ledger/append-entries.js';
+import { AttemptReconciler } from './ledger/reconcile-attempts.js';
+import { LogTail } from './ledger/tail-log.js';
+
+/** Everything a node consists of, built once. Disposing takes it down in reverse order; nothing accepted is lost. */
+export interface NodeContext extends AsyncDisposable {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly services: Services;
+  readonly append: Append;
+  readonly health: HealthSources;
+  readonly metrics: Metrics;
+  readonly contextFor: (sender: CallSender) => RequestContext;
+  /** The first ADMIN key, when this start made one: to be shown once. */
+  readonly madeAdminKey: { readonly secret: string; readonly file: string } | null;
+  /** Ends the feeds, so that their subscribers go to another node; appends under way go on. */
+  drain(): void;
+}
+
+/** Opens the database, migrates it, and builds the node on it. On an error everything opened is closed again. */
+export async function openContext(config: Config, log: Logger, signal?: AbortSignal): Promise<NodeContext> {
+  await using stack = new AsyncDisposableStack();
+  const shutdown = new AbortController();
+  const clock = { nowMs: () => Date.now() };
+  const database = stack.use(
+    await openDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
+  );
+  await migrateUp({ url: database.urls.migrator, migrations: migrationsList, log });
+  const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(database.urls));
+
+  const pool = createPool(database.urls.application, config, log);
+  stack.defer(() => pool.end());
+  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  const writer = stack.use(
+    new LedgerWriter({ url: database.urls.application, queueRowsMax: config.appendQueueMax, log }),
+  );
+  const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
+  const reconciler = stack.use(new AttemptReconciler(pool, log));
+  const onBroken = (error: Error) => log.error({ err: error }, 'the stored log contradicts itself: run daybook verify');
+  const tailOptions = { url: database.urls.application, logger: log, onBroken };
+  const signals = stack.use(new LogTail({ ...tailOptions, log: 'signals' }));
+  const audit = stack.use(new LogTail({ ...tailOptions, log: 'audit' }));
+  await Promise.all([signals.start(), audit.start()]);
+  const services: Services = {
+    database: pool,
+    tails: { signals, audit },
+    apiKeys,
+    redactor,
+    clock,
+    log,
+    shutdown: shutdown.signal,
+  };
+  const health: HealthSources = {
+    database: pool,
+    missingLayers,
+    appendQueue: () => ({ waiting: writer.queuedRows, max: config.appendQueueMax }),
+    feeds: () => ({
+      signals: { head: signals.head.toString(), broken: signals.broken?.message ?? null },
+      audit: { head: audit.head.toString(), broken: audit.broken?.message ?? null },
+    }),
+    reconciler: () => ({ lastError: reconciler.lastError }),
+    draining: () => shutdown.signal.aborted,
+    log,
+  };
+  const metrics = new Metrics({
+    appendQueueRows: () => writer.queuedRows,
+    logHeads: () => ({ signals: Number(signals.head), audit: Number(audit.head) }),
+    refusedModifications: () => reconciler.added,
+    ready: () => Promise.resolve(!shutdown.signal.aborted && reconciler.lastError === null),
+  });
+  const append = measuredAppend(writer, metrics);
+  const madeAdminKey = await ensureAdminKey({
+    database: pool,
+    append,
+    dataDir: config.dataDir,
+    configuredKey: config.adminKey,
+    log,
+  });
+
+  const owned = stack.move();
+  return {
+    config,
+    log,
+    services,
+    append,
+    health,
+    metrics,
+    madeAdminKey,
+    contextFor: (sender) => ({
+      calls: new RequestCalls(sender, { append, redactor, clock }),
+      services,
+      loaders: createLoaders(pool),
+    }),
+    drain: () => shutdown.abort(),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+function createPool(url: string, config: Config, log: Logger): pg.Pool {
+  const pool = new pg.Pool({
+    ...ledgerConnection(url, 'daybook api'),
+    max: config.databasePoolSize,
+    idleTimeoutMillis: 30_000,
+    // A statement that outlives its caller's patience only takes the place of others.
+    statement_timeout: 30_000,
+  });
+  pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the database broke'));
+  return pool;
+}
+
+/** The writer's append, its duration and what it recorded counted. */
+function measuredAppend(writer: LedgerWriter, metrics: Metrics): Append {
+  return async (request) => {
+    const startedMs = performance.now();
+    try {
+      const result = await writer.append(request);
+      metrics.appendSeconds.observe((performance.now() - startedMs) / 1000);
+      for (const entry of request.callEntries ?? []) {
+        if (entry.event === 'ApiCall') metrics.calls.inc({ resource: entry.resource ?? '', outcome: entry.outcome });
+      }
+      for (const signal of result.signals)
+        metrics.generationLatency.observe(Math.max(0, Number(signal.generationLatencyMs) / 1000));
+      return result;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'DATABASE_UNAVAILABLE')
+        metrics.databaseErrors.inc();
+      throw error;
+    }
+  };
+}
+
+function mergeLayers(...lists: readonly (readonly MissingLayer[])[]): MissingLayer[] {
+  const byName = new Map(lists.flat().map((layer) => [layer.name, layer]));
+  return [...byName.values()];
+}

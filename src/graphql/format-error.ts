@@ -1,0 +1,54 @@
+import { GraphQLError, type GraphQLFormattedError } from 'graphql';
+import type { Logger } from 'pino';
+import { DaybookError, errorCatalogue, type ErrorCode } from '../errors.js';
+import { isLimitMessage } from './query-limits.js';
+
+/** The catalogue's error behind whatever GraphQL or a resolver reported. */
+export function catalogued(error: unknown): DaybookError {
+  if (error instanceof DaybookError) return error;
+  if (error instanceof GraphQLError) {
+    if (error.originalError instanceof DaybookError) {
+      // A scalar refused a variable: GraphQL's message names the variable and the place in it.
+      const { code, details } = error.originalError;
+      return error.path === undefined ? new DaybookError(code, error.message, { details }) : error.originalError;
+    }
+    if (isLimitMessage(error.message)) return new DaybookError('QUERY_TOO_COMPLEX', error.message);
+    const code = knownCode(error.extensions.code);
+    if (code !== null && error.originalError === undefined) return new DaybookError(code, error.message);
+    if (code === 'BAD_USER_INPUT' || code === 'GRAPHQL_VALIDATION_FAILED') return new DaybookError(code, error.message);
+    if (error.originalError === undefined && error.extensions.code === undefined) {
+      return new DaybookError('GRAPHQL_VALIDATION_FAILED', error.message);
+    }
+  }
+  return new DaybookError('INTERNAL', 'the service met an unexpected fault; its log has the details', { cause: error });
+}
+
+/** Apollo's own codes under the names of the catalogue. */
+const apolloCodes: Readonly<Record<string, ErrorCode>> = {
+  OPERATION_RESOLUTION_FAILURE: 'BAD_REQUEST',
+  PERSISTED_QUERY_NOT_SUPPORTED: 'BAD_REQUEST',
+  PERSISTED_QUERY_NOT_FOUND: 'BAD_REQUEST',
+};
+
+function knownCode(code: unknown): ErrorCode | null {
+  if (typeof code !== 'string') return null;
+  if (code in errorCatalogue) return code as ErrorCode;
+  return apolloCodes[code] ?? null;
+}
+
+/** What a caller sees of an error: message, place, a code of the catalogue, and whether the same call may succeed later. */
+export function formatError(formatted: GraphQLFormattedError, error: unknown, log: Logger): GraphQLFormattedError {
+  const known = catalogued(error);
+  if (known.code === 'INTERNAL' || known.code === 'LEDGER_BROKEN') {
+    log.error(
+      { err: known.cause ?? known, path: formatted.path },
+      'a call failed for a reason that is not the caller’s',
+    );
+  }
+  return {
+    message: known.message,
+    ...(formatted.locations === undefined ? {} : { locations: formatted.locations }),
+    ...(formatted.path === undefined ? {} : { path: formatted.path }),
+    extensions: { ...known.details, code: known.code, retryable: known.retryable },
+  };
+}

@@ -1,0 +1,28 @@
+import DataLoader from 'dataloader';
+import { readSignalsById, readSupersedingSignals, type Queryable } from '../ledger/read-entries.js';
+import type { SignalRow } from '../ledger/rows.js';
+import type { Loaders } from './request-context.js';
+
+const idsPerReadMax = 1_000;
+
+/** Loaders for one request: what it reads twice is read once, and single reads of one turn share a query. */
+export function createLoaders(database: Queryable): Loaders {
+  const load = (read: (ids: readonly string[]) => Promise<SignalRow[]>, keyOf: (row: SignalRow) => string | null) =>
+    new DataLoader<string, SignalRow | null>(
+      async (ids) => {
+        const rows = new Map((await read(ids)).map((row) => [keyOf(row), row]));
+        return ids.map((id) => rows.get(id) ?? null);
+      },
+      { maxBatchSize: idsPerReadMax },
+    );
+  return {
+    signalById: load(
+      (ids) => readSignalsById(database, ids),
+      (row) => row.signalId,
+    ),
+    signalSuperseding: load(
+      (ids) => readSupersedingSignals(database, ids),
+      (row) => row.supersedes,
+    ),
+  };
+}

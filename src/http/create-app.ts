@@ -1,0 +1,44 @@
+import type { ApolloServer } from '@apollo/server';
+import { expressMiddleware } from '@as-integrations/express5';
+import express, { type Express } from 'express';
+import type { CallSender } from '../access/request-calls.js';
+import type { RequestContext } from '../graphql/request-context.js';
+import type { HealthSources } from '../health/check-health.js';
+import { healthRoutes } from './health-routes.js';
+import type { Metrics } from './metrics.js';
+import { notFound, requestFault, type RestServices } from './rest-calls.js';
+import { readSender } from './sender.js';
+
+/** Largest request body: 1,000 signals with rationales of 16 KB each. */
+const requestBodyMax = '16mb';
+
+export interface AppParts {
+  readonly apollo: ApolloServer<RequestContext>;
+  readonly contextFor: (sender: CallSender) => RequestContext;
+  readonly health: HealthSources;
+  readonly metrics: Metrics;
+  readonly rest: RestServices;
+}
+
+/** The HTTP application: health and metrics, GraphQL, and an audited refusal of everything else. */
+export function createApp({ apollo, contextFor, health, metrics, rest }: AppParts): Express {
+  const app = express();
+  app.disable('x-powered-by');
+  app.set('etag', false);
+  app.use((_request, response, next) => {
+    response.setHeader('X-Content-Type-Options', 'nosniff');
+    response.setHeader('Cache-Control', 'no-store');
+    next();
+  });
+  app.use(healthRoutes(health, metrics, rest));
+  app.use(
+    '/graphql',
+    express.json({ limit: requestBodyMax }),
+    expressMiddleware(apollo, {
+      context: async ({ req }) => contextFor(await readSender(req, rest.apiKeys, rest.trustedProxies)),
+    }),
+  );
+  app.use(notFound(rest));
+  app.use(requestFault(rest));
+  return app;
+}

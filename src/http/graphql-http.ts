@@ -1,0 +1,39 @@
+import { ApolloServer } from '@apollo/server';
+import {
+  ApolloServerPluginCacheControlDisabled,
+  ApolloServerPluginLandingPageDisabled,
+} from '@apollo/server/plugin/disabled';
+import type { GraphQLSchema } from 'graphql';
+import type { Logger } from 'pino';
+import { formatError } from '../graphql/format-error.js';
+import { limitRules, tokensMax } from '../graphql/query-limits.js';
+import { recordCallsPlugin } from '../graphql/record-calls-plugin.js';
+import type { RequestContext } from '../graphql/request-context.js';
+
+/** Apollo Server over the schema, with the limits on documents and the recording of calls. */
+export function createApolloServer(schema: GraphQLSchema, log: Logger): ApolloServer<RequestContext> {
+  return new ApolloServer<RequestContext>({
+    schema,
+    // Typed clients are generated from it; who asks needs a valid key.
+    introspection: true,
+    includeStacktraceInErrorResponses: false,
+    persistedQueries: false,
+    allowBatchedHttpRequests: false,
+    parseOptions: { maxTokens: tokensMax },
+    validationRules: [...limitRules],
+    formatError: (formatted, error) => formatError(formatted, error, log),
+    stopOnTerminationSignals: false,
+    plugins: [
+      // Cache hints cost a third of a list's time and nothing here may be cached.
+      ApolloServerPluginCacheControlDisabled(),
+      ApolloServerPluginLandingPageDisabled(),
+      recordCallsPlugin(log),
+    ],
+    logger: {
+      debug: (message) => log.debug(message),
+      info: (message) => log.info(message),
+      warn: (message) => log.warn(message),
+      error: (message) => log.error(message),
+    },
+  });
+}

@@ -1,0 +1,72 @@
+import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express';
+import type { Logger } from 'pino';
+import type { ApiKeyStore } from '../access/api-key-store.js';
+import { RequestCalls, type CallServices } from '../access/request-calls.js';
+import { DaybookError, errorCatalogue } from '../errors.js';
+import { mapDatabaseError } from '../ledger/database-errors.js';
+import { readSender } from './sender.js';
+
+export interface RestServices extends CallServices {
+  readonly apiKeys: ApiKeyStore;
+  readonly trustedProxies: number;
+  readonly log: Logger;
+}
+
+/** The JSON of a failed REST request. */
+function errorBody(error: DaybookError) {
+  return { error: { code: error.code, message: error.message, retryable: error.retryable } };
+}
+
+/** Answers a path that does not exist, after the request has left its entry. */
+export function notFound(services: RestServices): RequestHandler {
+  return async (request: Request, response: Response) => {
+    const error = new DaybookError(
+      'NOT_FOUND',
+      `there is nothing at ${request.path.slice(0, 200)}: see README.md for the paths`,
+    );
+    await refuse(request, response, error, services);
+  };
+}
+
+/** Answers what middleware threw before any GraphQL ran, such as a body that is not JSON. */
+export function requestFault(services: RestServices): ErrorRequestHandler {
+  return async (fault: unknown, request: Request, response: Response, next: NextFunction) => {
+    if (response.headersSent) return next(fault);
+    await refuse(request, response, requestError(fault), services);
+  };
+}
+
+function requestError(fault: unknown): DaybookError {
+  const status = (fault as { status?: unknown }).status;
+  if (fault instanceof DaybookError) return fault;
+  if (status === 413)
+    return new DaybookError('BAD_REQUEST', 'the request body is larger than 16 MiB: send smaller batches');
+  if (typeof status === 'number' && status >= 400 && status < 500) {
+    return new DaybookError('BAD_REQUEST', `the request cannot be read: ${(fault as Error).message}`);
+  }
+  const mapped = mapDatabaseError(fault);
+  return mapped.code === 'DATABASE_UNAVAILABLE'
+    ? mapped
+    : new DaybookError('INTERNAL', 'the service met an unexpected fault', { cause: fault });
+}
+
+async function refuse(
+  request: Request,
+  response: Response,
+  error: DaybookError,
+  services: RestServices,
+): Promise<void> {
+  let sent = error;
+  if (error.code === 'INTERNAL') services.log.error({ err: error.cause }, 'a request failed');
+  try {
+    const sender = await readSender(request, services.apiKeys, services.trustedProxies);
+    const calls = new RequestCalls(sender, services);
+    calls.record(calls.begin(request.path, request.method === 'GET' ? 'READ' : 'EXECUTE', undefined), error.code, {
+      statusCode: errorCatalogue[error.code].httpStatus,
+    });
+    await calls.flush();
+  } catch (failure) {
+    sent = mapDatabaseError(failure);
+  }
+  response.status(errorCatalogue[sent.code].httpStatus).json(errorBody(sent));
+}

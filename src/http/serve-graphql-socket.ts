@@ -1,0 +1,3 @@
+export function serveGraphqlSocket(_options: object): AsyncDisposable {
+  return { [Symbol.asyncDispose]: () => Promise.resolve() };
+}

@@ -1,0 +1,161 @@
+import { canonicalJsonFault } from '../core/canonical-json.js';
+import { encodeAuditBody, encodeSignalBody } from '../core/entry-body.js';
+import { genesisHash, hashChainLink, hashLeaf } from '../core/hash-entry.js';
+import { addCalendarYears, millisecondsBetween } from '../core/timestamp.js';
+import { auditColumns, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
+import type { BreakList } from './verify-breaks.js';
+
+/** How long signals are kept, in calendar years counted in UTC. */
+const signalRetentionYears = 7;
+
+/** What both logs' rows have in common. */
+export type LedgerRow = Pick<SignalRow, 'chainIndex' | 'body' | 'verificationHash' | 'previousHash' | 'chainHash'>;
+
+/** What differs between the logs: how a row's content gives its body and its derived columns. */
+export interface RowRules<Row extends LedgerRow> {
+  readonly columns: Readonly<Record<keyof Row & string, string>>;
+  encodeBody(row: Row): string;
+  recordedAt(row: Row): string;
+  /** Columns outside the body, each with the value that others give. */
+  derived(row: Row): Readonly<Partial<Record<keyof Row & string, string>>> | null;
+  /** Parts of the body that callers wrote as JSON: property and text. */
+  jsonParts(row: Row): readonly (readonly [keyof Row & string, string | null])[];
+}
+
+const signalRules: RowRules<SignalRow> = {
+  columns: signalColumns,
+  encodeBody: encodeSignalBody,
+  recordedAt: (row) => row.serverTimestamp,
+  derived: (row) => ({
+    generationLatencyMs: millisecondsBetween(row.generatedAt, row.serverTimestamp),
+    retentionExpiresAt: addCalendarYears(row.serverTimestamp, signalRetentionYears),
+  }),
+  jsonParts: () => [],
+};
+
+const auditRules: RowRules<AuditRow> = {
+  columns: auditColumns,
+  encodeBody: encodeAuditBody,
+  recordedAt: (row) => row.recordedAt,
+  derived: () => null,
+  jsonParts: (row) => [
+    ['details', row.details],
+    ['oldData', row.oldData],
+    ['newData', row.newData],
+  ],
+};
+
+export const rowRules = { signals: signalRules, audit: auditRules } as const satisfies Record<LogName, unknown>;
+
+/** Checks rows handed in by ascending index, each on its own and against its predecessor. Pure. */
+export class RowVerifier<Row extends LedgerRow> {
+  #nextIndex = 0;
+  /** Null right after a gap, where the predecessor's hash cannot be known. */
+  #previousHash: string | null = genesisHash;
+  #previousTime = '';
+  #headChainHash = genesisHash;
+
+  constructor(
+    private readonly rules: RowRules<Row>,
+    private readonly breaks: BreakList,
+  ) {}
+
+  /** `chain_hash` of the last row checked, 64 zeros before the first, as hex. */
+  get headChainHash(): string {
+    return this.#headChainHash;
+  }
+
+  check(row: Row): void {
+    const index = Number(row.chainIndex);
+    this.#checkIndex(index);
+    this.#checkContent(row, index);
+    this.#checkLink(row, index);
+    const recordedAt = this.rules.recordedAt(row);
+    if (recordedAt < this.#previousTime) {
+      this.breaks.add('TIME_DISORDER', index, `recorded at ${recordedAt}, its predecessor at ${this.#previousTime}`);
+    }
+    this.#previousTime = recordedAt;
+    this.#previousHash = row.chainHash;
+    this.#headChainHash = row.chainHash;
+  }
+
+  #checkIndex(index: number): void {
+    const expected = this.#nextIndex;
+    this.#nextIndex = index + 1;
+    if (index === expected) return;
+    if (index < expected) {
+      this.breaks.add('INDEX_GAP', index, `index ${index} follows index ${expected - 1}`);
+      return;
+    }
+    this.#previousHash = null;
+    const missing = index - expected === 1 ? `index ${expected} is` : `indexes ${expected} to ${index - 1} are`;
+    this.breaks.add('INDEX_GAP', expected, `${missing} missing`);
+  }
+
+  #checkContent(row: Row, index: number): void {
+    const hash = hashLeaf(row.body);
+    if (hash !== row.verificationHash) {
+      this.breaks.add('BODY_HASH_MISMATCH', index, `the body gives ${hash}, stored is ${row.verificationHash}`);
+    }
+    const rebuilt = this.rules.encodeBody(row);
+    if (rebuilt !== row.body) {
+      this.breaks.add('COLUMN_MISMATCH', index, describeDifference(this.rules.columns, row.body, rebuilt));
+    }
+    for (const [property, expected] of Object.entries(this.rules.derived(row) ?? {})) {
+      const stored = row[property as keyof Row];
+      if (stored === expected) continue;
+      const column = this.rules.columns[property as keyof Row & string];
+      this.breaks.add('COLUMN_MISMATCH', index, `column ${column} is ${String(stored)}, expected is ${expected}`);
+    }
+    for (const [property, text] of this.rules.jsonParts(row)) {
+      const fault = text === null || text === '{}' ? null : canonicalJsonFault(text);
+      if (fault === null) continue;
+      this.breaks.add('BODY_NOT_CANONICAL', index, `column ${this.rules.columns[property]}: ${fault}`);
+    }
+  }
+
+  #checkLink(row: Row, index: number): void {
+    if (this.#previousHash !== null && row.previousHash !== this.#previousHash) {
+      this.breaks.add(
+        'CHAIN_BREAK',
+        index,
+        `previous_hash is ${row.previousHash}, the predecessor's chain_hash is ${this.#previousHash}`,
+      );
+    }
+    const link = hashChainLink(row.previousHash, row.verificationHash);
+    if (link !== row.chainHash) {
+      this.breaks.add('CHAIN_BREAK', index, `chain_hash is ${row.chainHash}, its parts give ${link}`);
+    }
+  }
+}
+
+/** Names the first column, by key of the body, in which body and columns differ. */
+function describeDifference(columns: Readonly<Record<string, string>>, body: string, rebuilt: string): string {
+  const stored = parseObject(body);
+  const expected = parseObject(rebuilt);
+  if (stored === null) return 'the body is not a JSON object';
+  if (expected === null) return 'the columns do not give a JSON object';
+  for (const key of [...new Set([...Object.keys(stored), ...Object.keys(expected)])].sort()) {
+    const inBody = JSON.stringify(stored[key]);
+    const inColumns = JSON.stringify(expected[key]);
+    if (inBody === inColumns) continue;
+    const name = columns[key] === undefined ? `the body's key ${key}` : `column ${columns[key]}`;
+    return `${name} differs: the body says ${shorten(inBody)}, the columns give ${shorten(inColumns)}`;
+  }
+  return 'the body is written in another form than its columns give';
+}
+
+function parseObject(text: string): Record<string, unknown> | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : null;
+  } catch (error) {
+    if (error instanceof SyntaxError) return null;
+    throw error;
+  }
+}
+
+function shorten(json: string | undefined): string {
+  if (json === undefined) return 'nothing';
+  return json.length > 100 ? `${json.slice(0, 100)}…` : json;
+}
