@@ -16,7 +16,8 @@ const environmentShape = {
     .default('127.0.0.1'),
   DAYBOOK_PORT: port.default(4000),
   DAYBOOK_DATA_DIR: z.string().default('./var'),
-  DAYBOOK_POSTGRES_PORT: port.default(54_329),
+  // Below the range from which systems take the ports of outgoing connections.
+  DAYBOOK_POSTGRES_PORT: port.default(15_432),
   DATABASE_URL: z
     .string()
     .regex(/^postgres(ql)?:\/\//, 'must start with postgres:// or postgresql://')

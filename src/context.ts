@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { GraphQLSchema } from 'graphql';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { migrationsList } from '../migrations/index.js';
@@ -6,6 +7,7 @@ import { ApiKeyStore } from './access/api-key-store.js';
 import { ensureAdminKey } from './access/ensure-admin-key.js';
 import { Redactor } from './access/redact.js';
 import { RequestCalls, type Append, type CallSender } from './access/request-calls.js';
+import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import { migrateUp } from './db/migrate.js';
 import type { MissingLayer } from './db/missing-layer.js';
@@ -15,16 +17,18 @@ import { installRefusalLayers } from './db/refusal-layers.js';
 import { readOrCreateSecretFile } from './db/secret-file.js';
 import { createLoaders } from './graphql/loaders.js';
 import type { RequestContext, Services } from './graphql/request-context.js';
-import type { HealthSources } from './health/check-health.js';
+import { checkReady, type HealthSources } from './health/check-health.js';
 import { Metrics } from './http/metrics.js';
 import { LedgerWriter } from './ledger/append-entries.js';
 import { AttemptReconciler } from './ledger/reconcile-attempts.js';
 import { LogTail } from './ledger/tail-log.js';
+import { buildDaybookSchema } from './schema.js';
 
 /** Everything a node consists of, built once. Disposing takes it down in reverse order; nothing accepted is lost. */
 export interface NodeContext extends AsyncDisposable {
   readonly config: Config;
   readonly log: Logger;
+  readonly schema: GraphQLSchema;
   readonly services: Services;
   readonly append: Append;
   readonly health: HealthSources;
@@ -47,19 +51,9 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
   await migrateUp({ url: database.urls.migrator, migrations: migrationsList, log });
   const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(database.urls));
 
-  const pool = createPool(database.urls.application, config, log);
-  stack.defer(() => pool.end());
+  const ledger = await openLedger(database.urls.application, config, log, clock, stack);
+  const { pool, writer, apiKeys, reconciler, signals, audit } = ledger;
   const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
-  const writer = stack.use(
-    new LedgerWriter({ url: database.urls.application, queueRowsMax: config.appendQueueMax, log }),
-  );
-  const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
-  const reconciler = stack.use(new AttemptReconciler(pool, log));
-  const onBroken = (error: Error) => log.error({ err: error }, 'the stored log contradicts itself: run daybook verify');
-  const tailOptions = { url: database.urls.application, logger: log, onBroken };
-  const signals = stack.use(new LogTail({ ...tailOptions, log: 'signals' }));
-  const audit = stack.use(new LogTail({ ...tailOptions, log: 'audit' }));
-  await Promise.all([signals.start(), audit.start()]);
   const services: Services = {
     database: pool,
     tails: { signals, audit },
@@ -73,20 +67,21 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     database: pool,
     missingLayers,
     appendQueue: () => ({ waiting: writer.queuedRows, max: config.appendQueueMax }),
-    feeds: () => ({
-      signals: { head: signals.head.toString(), broken: signals.broken?.message ?? null },
-      audit: { head: audit.head.toString(), broken: audit.broken?.message ?? null },
-    }),
+    feeds: () => ({ signals: stateOf(signals), audit: stateOf(audit) }),
     reconciler: () => ({ lastError: reconciler.lastError }),
     draining: () => shutdown.signal.aborted,
     log,
   };
-  const metrics = new Metrics({
-    appendQueueRows: () => writer.queuedRows,
-    logHeads: () => ({ signals: Number(signals.head), audit: Number(audit.head) }),
-    refusedModifications: () => reconciler.added,
-    ready: () => Promise.resolve(!shutdown.signal.aborted && reconciler.lastError === null),
-  });
+  const schema = buildDaybookSchema();
+  const metrics = new Metrics(
+    {
+      appendQueueRows: () => writer.queuedRows,
+      logHeads: () => ({ signals: Number(signals.head), audit: Number(audit.head) }),
+      refusedModifications: () => reconciler.added,
+      ready: async () => (await checkReady(health)).ready,
+    },
+    rootFieldsOf(schema),
+  );
   const append = measuredAppend(writer, metrics);
   const madeAdminKey = await ensureAdminKey({
     database: pool,
@@ -100,6 +95,7 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
   return {
     config,
     log,
+    schema,
     services,
     append,
     health,
@@ -113,6 +109,20 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     drain: () => shutdown.abort(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** The parts that work on the ledger, all as the application role; `stack` takes them over. */
+async function openLedger(url: string, config: Config, log: Logger, clock: Clock, stack: AsyncDisposableStack) {
+  const pool = createPool(url, config, log);
+  stack.defer(() => pool.end());
+  const writer = stack.use(new LedgerWriter({ url, queueRowsMax: config.appendQueueMax, log }));
+  const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
+  const reconciler = stack.use(new AttemptReconciler(pool, log));
+  const onBroken = (error: Error) => log.error({ err: error }, 'the stored log contradicts itself: run daybook verify');
+  const signals = stack.use(new LogTail({ url, logger: log, onBroken, log: 'signals' }));
+  const audit = stack.use(new LogTail({ url, logger: log, onBroken, log: 'audit' }));
+  await Promise.all([signals.start(), audit.start()]);
+  return { pool, writer, apiKeys, reconciler, signals, audit };
 }
 
 function createPool(url: string, config: Config, log: Logger): pg.Pool {
@@ -135,7 +145,7 @@ function measuredAppend(writer: LedgerWriter, metrics: Metrics): Append {
       const result = await writer.append(request);
       metrics.appendSeconds.observe((performance.now() - startedMs) / 1000);
       for (const entry of request.callEntries ?? []) {
-        if (entry.event === 'ApiCall') metrics.calls.inc({ resource: entry.resource ?? '', outcome: entry.outcome });
+        if (entry.event === 'ApiCall') metrics.countCall(entry.resource, entry.outcome);
       }
       for (const signal of result.signals)
         metrics.generationLatency.observe(Math.max(0, Number(signal.generationLatencyMs) / 1000));
@@ -146,6 +156,16 @@ function measuredAppend(writer: LedgerWriter, metrics: Metrics): Append {
       throw error;
     }
   };
+}
+
+function stateOf(tail: { readonly head: bigint; readonly broken: Error | null }) {
+  return { head: tail.head.toString(), broken: tail.broken?.message ?? null };
+}
+
+/** Names of all fields of Query, Mutation and Subscription. */
+function rootFieldsOf(schema: GraphQLSchema): string[] {
+  const roots = [schema.getQueryType(), schema.getMutationType(), schema.getSubscriptionType()];
+  return roots.flatMap((root) => Object.keys(root?.getFields() ?? {}));
 }
 
 function mergeLayers(...lists: readonly (readonly MissingLayer[])[]): MissingLayer[] {

@@ -5,7 +5,6 @@ import { DaybookError } from './errors.js';
 import { createApp } from './http/create-app.js';
 import { createApolloServer } from './http/graphql-http.js';
 import { serveGraphqlSocket } from './http/serve-graphql-socket.js';
-import { buildDaybookSchema } from './schema.js';
 
 /** How long requests under way may take to finish once the node drains, in milliseconds. */
 const drainWaitMs = 10_000;
@@ -21,8 +20,7 @@ export interface RunningServer extends AsyncDisposable {
  */
 export async function startServer(context: NodeContext): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack();
-  const { config, log, services } = context;
-  const schema = buildDaybookSchema();
+  const { config, log, schema, services } = context;
   const apollo = createApolloServer(schema, log);
   await apollo.start();
   stack.defer(() => apollo.stop());
@@ -42,7 +40,14 @@ export async function startServer(context: NodeContext): Promise<RunningServer> 
     rest,
   });
   const server = createServer(app);
-  const socket = serveGraphqlSocket({ server, schema, context });
+  const socket = serveGraphqlSocket({
+    server,
+    schema,
+    services,
+    append: context.append,
+    contextFor: context.contextFor,
+    trustedProxies: config.trustedProxies,
+  });
   await listen(server, config.port, config.host);
   stack.defer(() => closeServer(server));
   stack.use(socket);

@@ -35,13 +35,19 @@ CREATE FUNCTION daybook.foreign_lock_holders() RETURNS TABLE (pid integer, user_
 $$;
 
 DO $$
+DECLARE
+  own_function regprocedure;
 BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'daybook_application')
      OR current_user <> 'daybook_owner' THEN
     RETURN;
   END IF;
   REVOKE ALL ON SCHEMA public, daybook FROM PUBLIC;
-  REVOKE ALL ON ALL FUNCTIONS IN SCHEMA daybook FROM PUBLIC;
+  FOR own_function IN SELECT oid FROM pg_proc AS routine WHERE pronamespace = 'daybook'::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = routine.oid AND deptype = 'e')
+  LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', own_function);
+  END LOOP;
   GRANT USAGE ON SCHEMA public, daybook TO daybook_application, daybook_auditor, daybook_migrator, daybook_attempt_writer;
 
   GRANT SELECT ON ALL TABLES IN SCHEMA public TO daybook_application, daybook_auditor;

@@ -9,9 +9,7 @@ BEGIN
   END IF;
 END $$;
 DROP VIEW public.signal_audit_log;
-DROP TABLE public.signals, public.audit_entries, public.ledger_subxacts, public.ledger_restores,
-  public.modification_attempts, public.modification_watch, public.api_keys;
-DROP SEQUENCE public.modification_attempt_number;
+-- Functions first: some take rows of the tables. CASCADE takes their triggers along.
 DO $$
 DECLARE
   dropped regprocedure;
@@ -21,6 +19,9 @@ BEGIN
       AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = routine.oid AND deptype = 'e')
       AND routine.prorettype <> 'event_trigger'::regtype
   LOOP
-    EXECUTE format('DROP FUNCTION %s', dropped);
+    EXECUTE format('DROP FUNCTION IF EXISTS %s CASCADE', dropped);
   END LOOP;
 END $$;
+DROP TABLE public.signals, public.audit_entries, public.ledger_subxacts, public.ledger_restores,
+  public.modification_attempts, public.modification_watch, public.api_keys;
+DROP SEQUENCE public.modification_attempt_number;

@@ -65,21 +65,17 @@ export class ApiKeyStore implements AsyncDisposable {
 
   /** Whose key this is; null when it is unknown, revoked or expired. */
   async authenticate(secret: string): Promise<Principal | null> {
-    const hash = hashSecret(secret);
-    const name = hash.toString('base64');
+    const row = await this.#lookUp(secret);
     const nowMs = this.#clock.nowMs();
-    let known = this.#cache.get(name);
-    if (known === undefined || nowMs - known.atMs > cacheMs) {
-      const found = await this.#database.query<ApiKeyRow>(`${selectKeys} WHERE key_hash = $1`, [hash]);
-      known = { found: found.rows[0] ?? null, atMs: nowMs };
-      if (this.#cache.size >= cachedKeysMax) this.#cache.clear();
-      this.#cache.set(name, known);
-    }
-    const row = known.found;
     if (row === null || row.revokedAt !== null) return null;
     if (row.expiresAt !== null && row.expiresAt <= formatTimestamp(BigInt(Math.floor(nowMs)) * 1000n)) return null;
     this.#used.add(row.id);
     return { keyId: row.id, name: row.name, role: row.role, expiresAt: row.expiresAt };
+  }
+
+  /** True for a key that was issued here, also when it is expired or revoked. */
+  async isKnown(secret: string): Promise<boolean> {
+    return (await this.#lookUp(secret)) !== null;
   }
 
   /** True while the key may still be used: asked again and again for connections that stay open. */
@@ -107,6 +103,19 @@ export class ApiKeyStore implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     clearInterval(this.#timer);
     await this.#writeLastUsed();
+  }
+
+  async #lookUp(secret: string): Promise<ApiKeyRow | null> {
+    const hash = hashSecret(secret);
+    const name = hash.toString('base64');
+    const nowMs = this.#clock.nowMs();
+    const known = this.#cache.get(name);
+    if (known !== undefined && nowMs - known.atMs <= cacheMs) return known.found;
+    const rows = await this.#database.query<ApiKeyRow>(`${selectKeys} WHERE key_hash = $1`, [hash]);
+    const found = rows.rows[0] ?? null;
+    if (this.#cache.size >= cachedKeysMax) this.#cache.clear();
+    this.#cache.set(name, { found, atMs: nowMs });
+    return found;
   }
 
   async #writeLastUsed(): Promise<void> {

@@ -20,7 +20,7 @@ export function Audited(action: AuditAction, roles: readonly Role[]): MethodDeco
   const middleware: MiddlewareFn<RequestContext> = async ({ context, args, info }, next) => {
     const { calls } = context;
     const call = calls.begin(info.fieldName, action, args);
-    if (info.operation.operation === 'mutation') context.currentCall = call;
+    if (info.parentType.name === 'Mutation') context.currentCall = call;
     try {
       requireRole(calls, roles);
       const result: unknown = await next();

@@ -72,7 +72,7 @@ export class Redactor {
     if (typeof value === 'number') return Number.isSafeInteger(value) ? value : String(value);
     if (value === null || value === undefined || typeof value === 'boolean') return value ?? null;
     if (Array.isArray(value)) return value.map((item, place) => this.#walk(item, `${path}/${place}`, rules, level + 1));
-    if (typeof value !== 'object') return String(value);
+    if (typeof value !== 'object') return `[${typeof value}]`;
     return Object.fromEntries(
       Object.entries(value)
         .filter(([, member]) => member !== undefined)

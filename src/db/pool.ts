@@ -28,7 +28,7 @@ const parsers = new Map<number, (text: string) => unknown>([
 
 /** Text in, text out: bigint, numeric, times, hashes (hex) and json all arrive as strings and lose nothing. */
 const ledgerTypes: pg.CustomTypesConfig = {
-  getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
+  getTypeParser: ((oid: number, format?: 'text' | 'binary'): unknown =>
     (format !== 'binary' && parsers.get(oid)) ||
     pg.types.getTypeParser(oid, format)) as pg.CustomTypesConfig['getTypeParser'],
 };

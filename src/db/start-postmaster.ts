@@ -72,8 +72,8 @@ async function stopPrevious({ folder, log }: StartInput): Promise<void> {
     await stopPostmaster(running.pid, folder.data);
   }
   const clear = await stopLeftSessions(folder.data);
-  // PostgreSQL takes any live process of that id for a server and would refuse to start.
-  if (clear && running === null && isAlive(file.pid)) {
+  // PostgreSQL takes any process of that id for a server, even a killed one that nobody has reaped yet, and would not start.
+  if (clear && isAlive(file.pid) && (await readRunningPostmaster(folder.data)) === null) {
     await rm(join(folder.data, 'postmaster.pid'), { force: true });
   }
 }

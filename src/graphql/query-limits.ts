@@ -22,8 +22,8 @@ const reporting = {
 
 /** Rules that refuse a document for its shape alone. */
 export const limitRules: readonly ValidationRule[] = [
-  maxAliasesRule({ n: aliasesMax, ...reporting }) as unknown as ValidationRule,
-  maxDepthRule({ n: levelsMax, ignoreIntrospection: false, ...reporting }) as unknown as ValidationRule,
+  maxAliasesRule({ n: aliasesMax, ...reporting }),
+  maxDepthRule({ n: levelsMax, ignoreIntrospection: false, ...reporting }),
 ];
 
 /** The armor rules report with these words; GraphQL's own parser with the other ones. */

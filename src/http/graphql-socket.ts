@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, Server } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { areGraphQLErrors, handleProtocols, makeServer, type ServerOptions } from 'graphql-ws';
+import { handleProtocols, makeServer, type ServerOptions } from 'graphql-ws';
 import type { Logger } from 'pino';
 import { WebSocketServer, type RawData, type WebSocket } from 'ws';
 import type { Clock } from '../clock.js';
@@ -181,7 +181,7 @@ export class GraphqlSocket<Caller extends SocketCaller> implements AsyncDisposab
       onConnect: async ({ extra, connectionParams }) => this.#authenticate(extra, connectionParams ?? {}),
       onSubscribe: async ({ extra, subscriptions }, id, payload) => {
         const prepared = await operations.prepare(extra, id, payload, Object.keys(subscriptions).length);
-        return areGraphQLErrors(prepared) ? prepared : (prepared as Exclude<typeof prepared, readonly unknown[]>);
+        return prepared;
       },
       execute: (args) => operations.execute(args),
       subscribe: (args) => operations.subscribe(args),

@@ -11,6 +11,7 @@ export interface MetricSources {
 /** The node's metrics in Prometheus' names: seconds, bytes, `_total` for counters. */
 export class Metrics {
   readonly registry = new Registry();
+  readonly #rootFields: ReadonlySet<string>;
   readonly calls = new Counter({
     name: 'daybook_api_calls_total',
     help: 'GraphQL and REST calls by resource and outcome',
@@ -35,7 +36,14 @@ export class Metrics {
     registers: [this.registry],
   });
 
-  constructor(sources: MetricSources) {
+  /** Counts a call under the name of its root field; paths and operation names are the caller's and have no end. */
+  countCall(resource: string | null, outcome: string): void {
+    const known = resource !== null && this.#rootFields.has(resource);
+    this.calls.inc({ resource: known ? resource : 'other', outcome });
+  }
+
+  constructor(sources: MetricSources, rootFields: Iterable<string>) {
+    this.#rootFields = new Set(rootFields);
     collectDefaultMetrics({ register: this.registry });
     const registers = [this.registry];
     new Gauge({

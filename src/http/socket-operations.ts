@@ -13,7 +13,7 @@ import {
   type OperationDefinitionNode,
   type ValidationRule,
 } from 'graphql';
-import type { OperationResult, SubscribePayload } from 'graphql-ws';
+import type { SubscribePayload } from 'graphql-ws';
 import type { IncomingMessage } from 'node:http';
 import { DaybookError } from '../errors.js';
 import { deliverEvents } from '../graphql/deliver-events.js';
@@ -111,7 +111,7 @@ export class SocketOperations<Caller> {
   }
 
   /** Opens a subscription; what comes out delivers frames while it is pulled. */
-  async subscribe(args: ExecutionArgs): Promise<OperationResult> {
+  async subscribe(args: ExecutionArgs): Promise<ExecutionResult | AsyncGenerator<never, void, void>> {
     const { connection, operation, messageId, definition, document, variableValues } = args as PreparedArgs<Caller>;
     const source = await createSourceEventStream(args);
     if (!(Symbol.asyncIterator in source)) return this.format(source);

@@ -1,0 +1,36 @@
+/** What a ratio must not fall below, or must not exceed. */
+export type Target = { readonly atLeast: number } | { readonly atMost: number };
+
+/** One line of the table: what was measured, against which baseline, in one unit. */
+export interface Comparison {
+  readonly bench: string;
+  readonly what: string;
+  readonly baselineIs: string;
+  /** Of both figures, as in `rows/s` or `ms`. */
+  readonly unit: string;
+  /** Median over the rounds. */
+  readonly ours: number;
+  readonly baseline: number;
+  /** Median of the rounds' own ratios ours ÷ baseline, and the lowest and highest of them. */
+  readonly ratio: number;
+  readonly ratioMin: number;
+  readonly ratioMax: number;
+  readonly rounds: number;
+  /** Null for a line that only informs. */
+  readonly target: Target | null;
+}
+
+/** What a bench is given. */
+export interface BenchContext {
+  /** Says on standard error how far the bench is, `share` from 0 to 1. */
+  readonly progress: (share: number, doing: string) => void;
+}
+
+/** Measures ours against its baseline on a server of its own, which is gone when the promise settles. */
+export type Bench = (context: BenchContext) => Promise<readonly Comparison[]>;
+
+/** Null where the comparison has no target. */
+export function meetsTarget({ ratio, target }: Comparison): boolean | null {
+  if (target === null) return null;
+  return 'atLeast' in target ? ratio >= target.atLeast : ratio <= target.atMost;
+}

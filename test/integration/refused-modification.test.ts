@@ -1,0 +1,213 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { roles } from '../../src/db/roles.js';
+import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
+import { expectRefusedOnce, reconcile } from '../support/refused-attempts.js';
+import { insertEntriesSql, insertSignalsSql, openSession, type SqlSession } from '../support/sql-session.js';
+import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+
+let database: TestDatabase;
+let service: SqlSession;
+const sessions: Record<string, SqlSession> = {};
+
+beforeAll(async () => {
+  database = await createTestDatabase();
+  const { application, migrator, superuser } = database.urls;
+  service = await openSession(application);
+  sessions.application = await openSession(application);
+  sessions.owner = await openSession(migrator, `SET ROLE ${roles.owner}`);
+  sessions.superuser = await openSession(superuser);
+  await service.run(`INSERT INTO public.signals (signal_id, symbol, action, entry_price, confidence, rationale, producer)
+    VALUES ('kept', 'BTC-USD', 'BUY', 100, 0.5, 'A signal that many attempts are aimed at', 'desk')`);
+  await service.run(insertEntriesSql(2));
+});
+
+afterAll(async () => {
+  expect(await reconcile(service)).toEqual([]);
+  expect(await service.run(`SELECT signal_id, entry_price::text FROM public.signals`)).toEqual([
+    { signal_id: 'kept', entry_price: '100' },
+  ]);
+  await expectLedgerIntact(database.urls.auditor);
+  for (const session of [service, ...Object.values(sessions)]) await session[Symbol.asyncDispose]();
+  await database[Symbol.asyncDispose]();
+});
+
+const who = { application: roles.application, owner: roles.migrator, superuser: 'postgres' } as const;
+type Who = keyof typeof who;
+
+const attempts: [string, string, string, string][] = [
+  ['an UPDATE', `UPDATE public.signals SET entry_price = 1`, 'UPDATE', 'signals'],
+  ['an UPDATE that changes nothing', `UPDATE public.signals SET entry_price = entry_price`, 'UPDATE', 'signals'],
+  ['an UPDATE without a row', `UPDATE public.signals SET entry_price = 1 WHERE false`, 'UPDATE', 'signals'],
+  ['a DELETE', `DELETE FROM public.audit_entries WHERE chain_index = 1`, 'DELETE', 'audit_entries'],
+  ['a DELETE without a row', `DELETE FROM public.signals WHERE signal_id = 'never recorded'`, 'DELETE', 'signals'],
+  ['a TRUNCATE', `TRUNCATE public.signals`, 'TRUNCATE', 'signals'],
+  ['a TRUNCATE of both logs', `TRUNCATE public.signals, public.audit_entries`, 'TRUNCATE', 'signals'],
+  [
+    'an UPDATE in a CTE',
+    `WITH changed AS (UPDATE public.signals SET entry_price = 1 RETURNING 1) SELECT * FROM changed`,
+    'UPDATE',
+    'signals',
+  ],
+  [
+    'a DELETE in a CTE that is never read',
+    `WITH gone AS (DELETE FROM public.signals RETURNING 1) SELECT 1`,
+    'DELETE',
+    'signals',
+  ],
+  [
+    'ON CONFLICT DO UPDATE that meets a row',
+    `INSERT INTO public.signals (signal_id, symbol, action, entry_price, confidence, rationale)
+     VALUES ('kept', 'BTC-USD', 'SELL', 1, 1, 'An upsert is an update in disguise')
+     ON CONFLICT (signal_id) DO UPDATE SET entry_price = 1`,
+    'UPDATE',
+    'signals',
+  ],
+  [
+    'ON CONFLICT DO UPDATE that meets none',
+    `INSERT INTO public.signals (signal_id, symbol, action, entry_price, confidence, rationale)
+     VALUES ('new', 'BTC-USD', 'SELL', 1, 1, 'An upsert is an update in disguise')
+     ON CONFLICT (signal_id) DO UPDATE SET entry_price = 1`,
+    'UPDATE',
+    'signals',
+  ],
+  [
+    'a MERGE that updates',
+    `MERGE INTO public.signals AS target USING (VALUES ('kept')) AS source (id) ON target.signal_id = source.id
+     WHEN MATCHED THEN UPDATE SET entry_price = 1`,
+    'UPDATE',
+    'signals',
+  ],
+  [
+    'a MERGE that deletes nothing',
+    `MERGE INTO public.signals AS target USING (VALUES ('other')) AS source (id) ON target.signal_id = source.id
+     WHEN MATCHED THEN DELETE`,
+    'DELETE',
+    'signals',
+  ],
+  ['an UPDATE through the view', `UPDATE public.signal_audit_log SET signal_id = 'other'`, 'UPDATE', 'audit_entries'],
+  ['a DELETE through the view', `DELETE FROM public.signal_audit_log`, 'DELETE', 'audit_entries'],
+  [
+    'an UPDATE after an append in the same transaction',
+    `BEGIN; ${insertSignalsSql()}; UPDATE public.signals SET entry_price = 1`,
+    'UPDATE',
+    'signals',
+  ],
+  [
+    'an UPDATE of a row appended in the same transaction, under a savepoint',
+    `BEGIN; SAVEPOINT one; ${insertEntriesSql(1, 'gone')};
+     UPDATE public.audit_entries SET outcome = 'GONE' WHERE details ->> 'note' = 'gone'`,
+    'UPDATE',
+    'audit_entries',
+  ],
+];
+
+describe.each(Object.keys(who) as Who[])('as %s', (role) => {
+  test.each(attempts)('%s is refused and leaves one entry', async (_, sql, operation, table) => {
+    const entry = await expectRefusedOnce(sessions[role] as SqlSession, service, sql);
+    expect(entry).toMatchObject({ actor: who[role], resource: table, details: { operation, recorded: true } });
+    expect(entry.action).toBe(operation === 'TRUNCATE' ? 'DELETE' : operation);
+  });
+
+  test('an UPDATE whose error a DO block swallows changes nothing and leaves one entry', async () => {
+    await sessions[role]?.run(`DO $$ BEGIN UPDATE public.signals SET entry_price = 1;
+      EXCEPTION WHEN OTHERS THEN NULL; END $$`);
+    expect(await reconcile(service)).toMatchObject([{ actor: who[role], details: { operation: 'UPDATE' } }]);
+  });
+});
+
+test.each([
+  ['UPDATE', `UPDATE public.signals SET entry_price = 1`],
+  ['TRUNCATE', `TRUNCATE public.audit_entries`],
+])('a superuser whose session skips ordinary triggers is refused too: %s', async (operation, sql) => {
+  const entry = await expectRefusedOnce(
+    sessions.superuser as SqlSession,
+    service,
+    `BEGIN; SET LOCAL session_replication_role = replica; ${sql}`,
+  );
+  expect(entry).toMatchObject({ actor: who.superuser, details: { operation } });
+});
+
+test('the entry holds the old and the new row, the statement, and no secret', async () => {
+  const entry = await expectRefusedOnce(
+    sessions.application as SqlSession,
+    service,
+    `UPDATE public.signals SET entry_price = 0.01, strategy = 'x' /* password = 'hunter2' */ WHERE signal_id = 'kept'`,
+  );
+  expect(entry.signalId).toBe('kept');
+  expect(entry.oldData).toMatchObject({ signal_id: 'kept', entry_price: '100', strategy: null });
+  expect(entry.newData).toMatchObject({ signal_id: 'kept', entry_price: '0.01', strategy: 'x' });
+  expect(entry.details.statement).toContain('UPDATE public.signals');
+  expect(entry.details.statement).not.toContain('hunter2');
+});
+
+test.each([
+  ['a number of 70,000 digits', `entry_price = '1e69999'`],
+  [
+    'texts that JSON writes six times as long',
+    `session_id = repeat(E'\\x01', 4000), request_id = repeat(E'\\x02', 4000),
+     strategy = repeat(E'\\x03', 4000), ip_address = repeat(E'\\x04', 4000)`,
+  ],
+  ['a text of a megabyte', `rationale = repeat('é', 500000)`],
+])('a new row with %s cannot keep its attempt out of the log', async (_, change) => {
+  const entry = await expectRefusedOnce(
+    sessions.application as SqlSession,
+    service,
+    `UPDATE public.signals SET ${change}`,
+  );
+  expect(entry.oldData).toMatchObject({ signal_id: 'kept' });
+  expect(entry.newData).not.toBeNull();
+});
+
+test('a new row that jsonb cannot hold cannot keep its attempt out of the log', async () => {
+  const entry = await expectRefusedOnce(
+    sessions.application as SqlSession,
+    service,
+    `UPDATE public.audit_entries SET details = '{"a":"\\u0000"}' WHERE chain_index = 1`,
+  );
+  expect(entry).toMatchObject({ details: { operation: 'UPDATE', recorded: true }, newData: null });
+  expect(entry.oldData).toMatchObject({ event: 'OrderAccepted' });
+});
+
+test('a statement of a megabyte of control characters cannot keep its attempt out of the log', async () => {
+  const entry = await expectRefusedOnce(
+    sessions.application as SqlSession,
+    service,
+    `UPDATE public.signals SET entry_price = 1 /* ${'\u0001'.repeat(1_000_000)} */`,
+  );
+  expect(entry.details).toMatchObject({ operation: 'UPDATE', recorded: true });
+});
+
+describe('the record of attempts', () => {
+  test.each([
+    [
+      'written',
+      `INSERT INTO public.modification_attempts (attempt_number, operation, table_name, session_user_name,
+       current_user_name) VALUES (9999, 'UPDATE', 'signals', 'someone', 'else')`,
+    ],
+    ['changed', `UPDATE public.modification_attempts SET statement = ''`],
+    ['removed', `DELETE FROM public.modification_attempts`],
+    ['emptied', `TRUNCATE public.modification_attempts`],
+    ['numbered', `SELECT nextval('public.modification_attempt_number')`],
+    ['entered', `SELECT daybook.append_refused_modification(1, NULL)`],
+    ['reached through dblink', `SELECT daybook.dblink_exec('daybook_attempts', 'SELECT 1')`],
+    ['connected to', `SELECT daybook.dblink_connect('own', 'daybook_attempts')`],
+    ['redirected', `UPDATE public.modification_watch SET reconciled_number = 1000000`],
+  ])('cannot be %s by the application', async (_, sql) => {
+    expect((await sessions.application?.failure(sql))?.code).toBe('42501');
+  });
+
+  test.each([
+    ['changed', `UPDATE public.modification_attempts SET statement = ''`],
+    ['marked as entered twice', `UPDATE public.modification_attempts SET audit_index = 1`],
+    ['removed', `DELETE FROM public.modification_attempts`],
+    ['emptied', `TRUNCATE public.modification_attempts`],
+  ])('cannot be %s by the owner or a superuser', async (_, sql) => {
+    for (const session of [sessions.owner, sessions.superuser]) {
+      expect((await session?.failure(sql))?.code).toBe('DB001');
+    }
+  });
+});
+
+test('what savepoints left on record cannot be changed either', async () => {
+  await expectRefusedOnce(sessions.superuser as SqlSession, service, `DELETE FROM public.ledger_subxacts`);
+});
