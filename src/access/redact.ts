@@ -5,6 +5,9 @@ import { encodeCanonicalJson, nestingLevelsMax } from '../core/canonical-json.js
 const secretName =
   /pass(word|wd|phrase)|secret|token|api[-_]?key|authorization|credential|private[-_]?key|cookie|^pin$|^cvv$|^otp$/i;
 
+/** Names of configurations whose old and new values are secrets. */
+const secretConfiguration = /pass(word|wd|phrase)|secret|token|key|credential/i;
+
 /** Shapes of secrets inside texts, each under the name by which the entry says what was redacted. */
 const secretShapes: readonly (readonly [rule: string, shape: RegExp])[] = [
   ['pem-private-key', /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g],
@@ -73,12 +76,15 @@ export class Redactor {
     if (value === null || value === undefined || typeof value === 'boolean') return value ?? null;
     if (Array.isArray(value)) return value.map((item, place) => this.#walk(item, `${path}/${place}`, rules, level + 1));
     if (typeof value !== 'object') return `[${typeof value}]`;
+    const names = namesSecretConfiguration(value) ? configurationValues : noNames;
     return Object.fromEntries(
       Object.entries(value)
         .filter(([, member]) => member !== undefined)
         .map(([name, member]) => [
           name.toWellFormed().replaceAll('\0', '\uFFFD'),
-          this.#member(name, member, `${path}/${name}`, rules, level),
+          names.has(name) && typeof member === 'string'
+            ? this.#marked('secret-config', member, `${path}/${name}`, rules)
+            : this.#member(name, member, `${path}/${name}`, rules, level),
         ]),
     );
   }
@@ -87,9 +93,23 @@ export class Redactor {
     if (!secretName.test(name) || member === null || name === 'idempotencyKey') {
       return this.#walk(member, path, rules, level + 1);
     }
-    rules.push(`secret-name ${path}`);
-    return this.mark(typeof member === 'string' ? member : JSON.stringify(member));
+    return this.#marked('secret-name', typeof member === 'string' ? member : JSON.stringify(member), path, rules);
   }
+
+  #marked(rule: string, secret: string, path: string, rules: string[]): string {
+    rules.push(`${rule} ${path}`);
+    return this.mark(secret);
+  }
+}
+
+const configurationValues: ReadonlySet<string> = new Set(['oldValue', 'newValue']);
+const noNames: ReadonlySet<string> = new Set();
+
+/** True for a change of a configuration that by its type or file holds secrets. */
+function namesSecretConfiguration(value: object): boolean {
+  const { configType, filePath } = value as { configType?: unknown; filePath?: unknown };
+  const names = [configType, filePath].filter((name) => typeof name === 'string');
+  return typeof configType === 'string' && secretConfiguration.test(names.join(' '));
 }
 
 function passesLuhn(text: string): boolean {

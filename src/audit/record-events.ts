@@ -11,9 +11,6 @@ import type { EventInput } from './event.type.js';
 /** Most events of one mutation. */
 export const eventsPerCallMax = 1_000;
 
-/** Names of configurations whose values are secrets. */
-const secretConfig = /pass(word|wd|phrase)|secret|token|key|credential/i;
-
 /**
  * Records typed events of the trading pipeline, all or nothing, with the call's entry in the same transaction. Throws
  * BAD_USER_INPUT naming item and field, BATCH_TOO_LARGE, ENTRY_TOO_LARGE, IDEMPOTENCY_CONFLICT and the writer's errors.
@@ -69,20 +66,7 @@ function entryOf(context: RequestContext, event: EventInput, itemIndex: number):
 
 /** The event's own fields as canonical JSON, secrets replaced by their marks. */
 function describe(context: RequestContext, fields: Record<string, string | boolean | null | undefined>): string {
-  const { redactor } = context.services;
   const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null && value !== undefined));
-  const rules: string[] = [];
-  if (
-    typeof given.configType === 'string' &&
-    secretConfig.test(`${given.configType} ${String(given.filePath ?? '')}`)
-  ) {
-    for (const field of ['oldValue', 'newValue']) {
-      if (typeof given[field] !== 'string') continue;
-      given[field] = redactor.mark(given[field]);
-      rules.push(`secret-config /${field}`);
-    }
-  }
-  const redacted = redactor.redact(given);
-  rules.push(...redacted.rules);
-  return encodeCanonicalJson({ ...(redacted.value as object), redacted: rules.length === 0 ? undefined : rules });
+  const { value, rules } = context.services.redactor.redact(given);
+  return encodeCanonicalJson({ ...(value as object), redacted: rules.length === 0 ? undefined : rules });
 }

@@ -13,9 +13,11 @@ export function catalogued(error: unknown): DaybookError {
       return error.path === undefined ? new DaybookError(code, error.message, { details }) : error.originalError;
     }
     if (isLimitMessage(error.message)) return new DaybookError('QUERY_TOO_COMPLEX', error.message);
+    // Without a path it is about the request: GraphQL's own words say what is wrong with it.
     const code = knownCode(error.extensions.code);
-    if (code !== null && error.originalError === undefined) return new DaybookError(code, error.message);
-    if (code === 'BAD_USER_INPUT' || code === 'GRAPHQL_VALIDATION_FAILED') return new DaybookError(code, error.message);
+    if (code !== null && (error.path === undefined || error.originalError === undefined)) {
+      return new DaybookError(code, error.message);
+    }
     if (error.originalError === undefined && error.extensions.code === undefined) {
       return new DaybookError('GRAPHQL_VALIDATION_FAILED', error.message);
     }

@@ -1,6 +1,12 @@
 import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
 import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
-import type { DocumentNode, GraphQLError, GraphQLSchema, ValidationContext, ValidationRule } from 'graphql';
+import {
+  GraphQLError,
+  type DocumentNode,
+  type GraphQLSchema,
+  type ValidationContext,
+  type ValidationRule,
+} from 'graphql';
 import { getComplexity, type ComplexityEstimator } from 'graphql-query-complexity';
 import { DaybookError } from '../errors.js';
 import { pageRowsDefault } from '../ledger/read-entries.js';
@@ -27,7 +33,7 @@ export const limitRules: readonly ValidationRule[] = [
 ];
 
 /** The armor rules report with these words; GraphQL's own parser with the other ones. */
-const limitMessage = /limit of \d+ exceeded|more than \d+ tokens/;
+const limitMessage = /limit of \d+ exceeded|more tha[nt] \d+ tokens/;
 
 /** True where a document was refused for its size, not for what it says. */
 export function isLimitMessage(message: string): boolean {
@@ -49,7 +55,14 @@ export function checkCost(
   variables: Record<string, unknown>,
 ): void {
   const options = operationName === null || operationName === undefined ? {} : { operationName };
-  const cost = getComplexity({ schema, query, variables, estimators: [estimator], ...options });
+  let cost: number;
+  try {
+    cost = getComplexity({ schema, query, variables, estimators: [estimator], ...options });
+  } catch (error) {
+    // Variables that do not fit: the execution itself refuses them, and says which.
+    if (error instanceof GraphQLError) return;
+    throw error;
+  }
   if (cost <= fieldValuesMax) return;
   throw new DaybookError(
     'QUERY_TOO_COMPLEX',

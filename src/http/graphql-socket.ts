@@ -131,8 +131,11 @@ export class GraphqlSocket<Caller extends SocketCaller> implements AsyncDisposab
 
   #open(webSocket: WebSocket, request: IncomingMessage): void {
     const { logger } = this.#options;
-    const connection = new SocketConnection<Caller>(randomUUID(), request, webSocket, this.#limits);
-    webSocket.on('error', (error) => logger.debug({ err: error, connectionId: connection.id }, 'a WebSocket broke'));
+    const connectionId = randomUUID();
+    const connection = new SocketConnection<Caller>(connectionId, request, webSocket, this.#limits, (bufferedBytes) =>
+      logger.info({ connectionId, bufferedBytes }, 'a slow consumer is sent away to resume later'),
+    );
+    webSocket.on('error', (error) => logger.debug({ err: error, connectionId }, 'a WebSocket broke'));
     const closed = this.#protocol.opened(
       {
         protocol: webSocket.protocol,
@@ -146,7 +149,7 @@ export class GraphqlSocket<Caller extends SocketCaller> implements AsyncDisposab
     const ended = new Promise<void>((resolve) => {
       webSocket.once('close', (code, reason) => {
         const fail = (error: unknown) =>
-          logger.error({ err: error, connectionId: connection.id }, 'a subscription did not end in order');
+          logger.error({ err: error, connectionId }, 'a subscription did not end in order');
         closed(code, String(reason))
           .catch(fail)
           .finally(() => {

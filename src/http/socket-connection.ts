@@ -49,6 +49,8 @@ export class SocketConnection<Caller> {
     readonly request: IncomingMessage,
     private readonly socket: WebSocket,
     private readonly limits: ConnectionLimits,
+    /** Told before a slow consumer is sent away, with the bytes that wait for it. */
+    private readonly onStalled: (bufferedBytes: number) => void,
   ) {
     const heard = () => (this.#heardMs = performance.now());
     socket.on('message', heard).on('ping', heard).on('pong', heard);
@@ -65,7 +67,7 @@ export class SocketConnection<Caller> {
   }
 
   /** Bytes handed to the socket that the kernel has not taken. */
-  get bufferedBytes(): number {
+  private get bufferedBytes(): number {
     return this.socket.bufferedAmount;
   }
 
@@ -127,9 +129,10 @@ export class SocketConnection<Caller> {
 
   #check(): void {
     const nowMs = performance.now();
-    const stalled = this.#sending.size > 0 && this.bufferedBytes >= this.limits.bufferedBytes;
     if (!this.isOpen) return;
+    const stalled = this.#sending.size > 0 && this.bufferedBytes >= this.limits.bufferedBytes;
     if (stalled && nowMs - this.#progressMs >= this.limits.stalledMs) {
+      this.onStalled(this.bufferedBytes);
       this.close(closeCodes.tryAgainLater, 'Slow consumer: resume from your last cursor');
     } else if (!stalled && nowMs - this.#heardMs >= this.limits.silenceMs) {
       this.socket.terminate();

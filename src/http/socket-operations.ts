@@ -34,6 +34,7 @@ export interface SocketOperation<Caller> {
 
 export interface OperationOptions<Caller> {
   readonly schema: GraphQLSchema;
+  /** All rules, those of the GraphQL specification included. */
   readonly validationRules: readonly ValidationRule[];
   /** Tokens that a document may have. */
   readonly tokensMax: number;
@@ -152,7 +153,7 @@ export class SocketOperations<Caller> {
     if (known !== undefined) return known;
     const document = withCode('GRAPHQL_PARSE_FAILED', () => parse(query, { maxTokens: this.#options.tokensMax }));
     withCode('GRAPHQL_VALIDATION_FAILED', () => {
-      const [error] = validate(this.#options.schema, document, this.#options.validationRules, { maxErrors: 10 });
+      const [error] = validate(this.#options.schema, document, this.#options.validationRules, { maxErrors: 1 });
       if (error !== undefined) throw error;
     });
     if (query.length <= checkedDocumentCharactersMax) {

@@ -37,8 +37,8 @@ let unnamedFilters = 0;
 
 /**
  * Opens a gap-free, resumable feed of frames in index order. The first frame starts at `after`; each next one where the
- * last ended. It is pulled: nothing is read ahead or queued, so a slow subscriber costs one frame. If there is nothing
- * to deliver, the first frame is empty and immediate, so that the subscriber has a cursor to resume from.
+ * last ended. It is pulled: nothing is read ahead or queued, so a slow subscriber costs one frame. Without `after`, or
+ * with nothing to deliver, the first frame is empty and immediate, so that the subscriber has a cursor to resume from.
  *
  * Throws BAD_USER_INPUT, CURSOR_AHEAD, CURSOR_EXPIRED, DATABASE_UNAVAILABLE. The feed itself may throw
  * DATABASE_UNAVAILABLE, LEDGER_BROKEN and SHUTTING_DOWN. `return()` ends it at once, also amid a pending `next()`.
@@ -79,7 +79,8 @@ async function* frames<Log extends LogName>(
   const { tail, batch, matches } = options;
   const filterKey = matches === undefined ? 'all' : (options.filterKey ?? `unnamed ${(unnamedFilters += 1)}`);
   let cursor = start;
-  if (cursor === tail.head) yield { rows: [], from: cursor, cursor, head: tail.head };
+  if (options.after === null || options.after === undefined || cursor === tail.head)
+    yield { rows: [], from: cursor, cursor, head: tail.head };
   while (!signal.aborted) {
     const frame = await tail.frames.take(`${cursor}/${batch}/${filterKey}`, signal, (abandoned) =>
       makeFrame(tail, cursor, batch, matches, abandoned),

@@ -54,6 +54,13 @@ export class SocketClient {
     this.send({ id, type: 'complete' });
   }
 
+  /** Resolves when the server has answered a message that it got after everything before it. */
+  async roundTrip(): Promise<void> {
+    const before = this.of('pong').length;
+    this.send({ type: 'ping' });
+    await this.message('pong', undefined, before);
+  }
+
   of(type: string, id?: string): ProtocolMessage[] {
     return this.messages.filter((message) => message.type === type && (id === undefined || message.id === id));
   }

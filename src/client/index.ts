@@ -1,0 +1,3 @@
+export { followFeed, type FeedFrame, type FollowFeedOptions } from './feed.js';
+export { FeedGapError, FeedInterruptedError, FeedRefusedError } from './feed-errors.js';
+export { filePositionStore, type PositionStore } from './position-store.js';
