@@ -4,11 +4,10 @@ import { join } from 'node:path';
 import { pino } from 'pino';
 import { migrationsList } from '../migrations/index.js';
 import { readConfig, type Config } from '../src/config.js';
-import { withConnection } from '../src/db/admin-connection.js';
 import { migrateUp } from '../src/db/migrate.js';
 import { openDatabase } from '../src/db/open-database.js';
 import { installRefusalLayers } from '../src/db/refusal-layers.js';
-import { roles, type RoleUrls } from '../src/db/roles.js';
+import type { RoleUrls } from '../src/db/roles.js';
 import { findFreePort } from './free-port.js';
 
 /** A key that only the servers of a bench know, which are gone after it. */
@@ -53,22 +52,4 @@ export async function startBenchDatabase(): Promise<BenchDatabase> {
   await installRefusalLayers(database.urls);
   const owned = stack.move();
   return { urls: database.urls, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-/** Where the tables that baselines write to live. */
-export const plainSchema = 'plain';
-
-/**
- * Makes `plain.<table>` for each name: the ledger table's columns, types, defaults, constraints and indexes, without its
- * triggers. The application may insert.
- */
-export async function createPlainTables(urls: RoleUrls, tables: readonly string[]): Promise<void> {
-  await withConnection(urls.migrator, async (migrator) => {
-    await migrator.query(`SET ROLE ${roles.owner}; CREATE SCHEMA IF NOT EXISTS ${plainSchema};
-      GRANT USAGE ON SCHEMA ${plainSchema} TO ${roles.application}`);
-    for (const table of tables) {
-      await migrator.query(`CREATE TABLE ${plainSchema}.${table} (LIKE public.${table} INCLUDING ALL);
-        GRANT SELECT, INSERT ON ${plainSchema}.${table} TO ${roles.application}`);
-    }
-  });
 }

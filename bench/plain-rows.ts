@@ -1,9 +1,6 @@
 import pg from 'pg';
 import { ledgerConnection } from '../src/db/pool.js';
-import { plainSchema } from './bench-database.js';
-
-/** Columns a program without a ledger would have: no index, body, hashes or transaction id. */
-const ledgerColumns = new Set(['chain_index', 'body', 'verification_hash', 'previous_hash', 'chain_hash', 'xid']);
+import { businessSuffix, ledgerColumns, plainSchema } from './plain-tables.js';
 
 /** A column of a table with its type as SQL writes it. */
 interface Column {
@@ -58,11 +55,11 @@ export class LedgerRows {
   }
 }
 
-/** The part of the rows that a plain table of a program without a ledger would hold. */
+/** The part of the rows that a table of a program without a ledger would hold; it numbers its rows itself. */
 export function businessColumns({ table, columns, arrays }: ColumnArrays): ColumnArrays {
-  const kept = columns.map(({ name }) => !ledgerColumns.has(name));
+  const kept = columns.map(({ name }) => name !== 'chain_index' && !ledgerColumns.includes(name));
   return {
-    table: `${table}_business`,
+    table: table + businessSuffix,
     columns: columns.filter((_, place) => kept[place]),
     arrays: arrays.filter((_, place) => kept[place]),
   };
@@ -91,6 +88,19 @@ export async function insertPlainRows(client: pg.Client, batches: readonly Colum
     });
   }
   await client.query('COMMIT');
+}
+
+/** Inserts a batch of one row in a transaction of its own, by the prepared statement that is the plainest for it. */
+export async function insertPlainRow(client: pg.Client, row: ColumnArrays | undefined): Promise<void> {
+  if (row === undefined) throw new Error('there is no such row');
+  const { table, columns, arrays } = row;
+  const values = arrays.map((array) => array[0]);
+  await client.query({
+    name: `insert_plain_row_${table}`,
+    text: `INSERT INTO ${plainSchema}.${table} (${columns.map(({ name }) => name).join(', ')})
+           VALUES (${columns.map((_, place) => `$${place + 1}`).join(', ')})`,
+    values,
+  });
 }
 
 /** A connection with the settings that the ledger's own writer has. */

@@ -4,7 +4,7 @@ import { parseFixed } from './fixed-point.js';
 
 /** A price as published: `text` is what enters the ledger, `value` the same in units of 10^-9 for the strategies. */
 export interface Bar {
-  /** As in 2008-07-01. */
+  /** The day, as in 2008-07-01, or the month, as in 2008-07. */
   readonly date: string;
   readonly text: string;
   readonly value: bigint;
@@ -29,7 +29,7 @@ export async function readPriceHistories(): Promise<PriceHistory[]> {
     { symbol: '^GSPC', interval: 'day', bars: index.map((row) => bar(column(row, 'date'), column(row, 'close'))) },
     ...symbols.map((symbol): PriceHistory => {
       const rows = stocks.filter((row) => row.get('symbol') === symbol);
-      const bars = rows.map((row) => bar(isoDate(column(row, 'date')), column(row, 'price')));
+      const bars = rows.map((row) => bar(isoMonth(column(row, 'date')), column(row, 'price')));
       return { symbol, interval: 'month', bars };
     }),
   ];
@@ -58,10 +58,10 @@ function bar(date: string, text: string): Bar {
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
 
-/** `Mar 1 2000` → `2000-03-01`. */
-function isoDate(text: string): string {
-  const [month = '', day = '', year = ''] = text.split(' ');
+/** `Mar 1 2000` → `2000-03`: the day says nothing, for it is always the first. */
+function isoMonth(text: string): string {
+  const [month = '', , year = ''] = text.split(' ');
   const number = months.indexOf(month) + 1;
   if (number === 0 || year.length !== 4) throw new Error(`the price history has the date ${JSON.stringify(text)}`);
-  return `${year}-${String(number).padStart(2, '0')}-${day.padStart(2, '0')}`;
+  return `${year}-${String(number).padStart(2, '0')}`;
 }

@@ -146,7 +146,8 @@ CREATE TABLE public.modification_watch (
   gap_first_seen_at timestamptz,
   -- The highest number drawn at that time: those drawn later have not waited as long.
   gap_last_number bigint,
-  postmaster_started_at timestamptz NOT NULL DEFAULT pg_postmaster_start_time()
+  -- When the server last came up, as daybook.server_came_up() gave it.
+  came_up_at timestamptz NOT NULL DEFAULT pg_postmaster_start_time()
 );
 INSERT INTO public.modification_watch DEFAULT VALUES;
 

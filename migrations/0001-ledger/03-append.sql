@@ -70,8 +70,8 @@ BEGIN
     '"symbol":"' || NEW.symbol || '",',
     '"targetPrice":"' || trim_scale(NEW.target_price) || '",',
     '"type":"signal","v":1}');
-  NEW.verification_hash := sha256('\x00'::bytea || convert_to(NEW.body, 'UTF8'));
-  NEW.chain_hash := sha256('\x02'::bytea || NEW.previous_hash || NEW.verification_hash);
+  NEW.verification_hash := sha256(decode('00', 'hex') || convert_to(NEW.body, 'UTF8'));
+  NEW.chain_hash := sha256(decode('02', 'hex') || NEW.previous_hash || NEW.verification_hash);
   IF restoring THEN
     PERFORM daybook.compare_restored('signals', to_jsonb(NEW) - 'xid', to_jsonb(supplied) - 'xid');
   END IF;
@@ -132,8 +132,8 @@ BEGIN
     '"type":"audit",',
     '"userAgent":' || to_json(NEW.user_agent)::text || ',',
     '"v":1}');
-  NEW.verification_hash := sha256('\x00'::bytea || convert_to(NEW.body, 'UTF8'));
-  NEW.chain_hash := sha256('\x02'::bytea || NEW.previous_hash || NEW.verification_hash);
+  NEW.verification_hash := sha256(decode('00', 'hex') || convert_to(NEW.body, 'UTF8'));
+  NEW.chain_hash := sha256(decode('02', 'hex') || NEW.previous_hash || NEW.verification_hash);
   IF restoring THEN
     PERFORM daybook.compare_restored('audit_entries', to_jsonb(NEW) - 'xid', to_jsonb(supplied) - 'xid');
   END IF;

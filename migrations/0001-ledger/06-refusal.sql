@@ -3,7 +3,7 @@
 
 -- Hides what follows words such as password or token, and anything shaped like one of our keys.
 CREATE FUNCTION daybook.redact_statement(statement text) RETURNS text
-  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
   SELECT left(regexp_replace(regexp_replace(left(statement, 20000),
     '((password|passwd|secret|token|api[_-]?key|authorization)["'']?\s*(=|:|=>|to)?\s*)(''([^'']|'''')*''|"[^"]*"|\S+)',
     '\1[redacted]', 'gi'),

@@ -1,3 +1,11 @@
+-- When the server last came up. A crashed backend has all others restarted and the write-ahead log replayed, while the
+-- postmaster and its start time stay; what then tells is that the server's statistics begin anew.
+CREATE FUNCTION daybook.server_came_up() RETURNS timestamptz
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT greatest(pg_postmaster_start_time(), pg_stat_get_bgwriter_stat_reset_time())
+$$;
+UPDATE public.modification_watch SET came_up_at = daybook.server_came_up();
+
 -- Moves refused modifications into the audit log and accounts for every number of the sequence. Called by the service
 -- about twice a second and on NOTIFY; safe from many nodes, for it takes the ledger lock. Returns the entries it added.
 --
@@ -18,7 +26,7 @@ DECLARE
 BEGIN
   SELECT * INTO watch FROM public.modification_watch;
   SELECT CASE WHEN is_called THEN last_value ELSE 0 END INTO drawn FROM public.modification_attempt_number;
-  IF drawn = watch.reconciled_number AND watch.postmaster_started_at = pg_postmaster_start_time()
+  IF drawn = watch.reconciled_number AND watch.came_up_at = daybook.server_came_up()
      AND NOT EXISTS (SELECT FROM public.modification_attempts WHERE audit_index IS NULL) THEN
     RETURN 0;
   END IF;
@@ -28,7 +36,7 @@ BEGIN
   SELECT * INTO watch FROM public.modification_watch FOR UPDATE;
   -- The entries below are written in SQL: their JSON has still to be brought into canonical form.
   PERFORM set_config('daybook.canonical', 'off', true);
-  restarted := watch.postmaster_started_at <> pg_postmaster_start_time();
+  restarted := watch.came_up_at <> daybook.server_came_up();
   FOR attempt IN SELECT * FROM public.modification_attempts WHERE audit_index IS NULL ORDER BY attempt_number LIMIT 1000 LOOP
     entry_index := daybook.append_refused_modification(attempt.attempt_number, attempt);
     UPDATE public.modification_attempts SET audit_index = entry_index WHERE attempt_number = attempt.attempt_number;
@@ -104,7 +112,6 @@ BEGIN
                              ELSE clock_timestamp() END,
     gap_last_number = CASE WHEN reached = drawn OR restarted THEN NULL WHEN still_waiting THEN gap_last_number
                            ELSE drawn END,
-    postmaster_started_at =
-      CASE WHEN restarted AND reached < drawn THEN postmaster_started_at ELSE pg_postmaster_start_time() END;
+    came_up_at = CASE WHEN restarted AND reached < drawn THEN came_up_at ELSE daybook.server_came_up() END;
   RETURN added;
 END $$;

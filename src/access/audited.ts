@@ -1,6 +1,6 @@
 import { UseMiddleware, type MiddlewareFn } from 'type-graphql';
 import { DaybookError } from '../errors.js';
-import { mapDatabaseError } from '../ledger/database-errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
 import type { AuditAction } from '../ledger/new-entries.js';
 import type { RequestContext } from '../graphql/request-context.js';
 import type { Call, RequestCalls } from './request-calls.js';
@@ -50,13 +50,4 @@ export function requireRole(calls: RequestCalls, roles: readonly Role[]): void {
 export function currentCall(context: RequestContext): Call {
   if (context.currentCall === undefined) throw new DaybookError('INTERNAL', 'a mutation ran outside its call');
   return context.currentCall;
-}
-
-/** The error of the catalogue that stands for whatever was thrown. Unknown ones keep their cause for the log. */
-function toDaybookError(error: unknown): DaybookError {
-  if (error instanceof DaybookError) return error;
-  if (error instanceof Error && ('severity' in error || /^(Connection|timeout)/i.test(error.message))) {
-    return mapDatabaseError(error);
-  }
-  return new DaybookError('INTERNAL', 'the service met an unexpected fault; its log has the details', { cause: error });
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../clock.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
-import { DaybookError } from '../errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
 import type { AppendRequest, AppendResult } from '../ledger/commit-batch.js';
 import type { AuditAction, CallOrigin, NewAuditEntry } from '../ledger/new-entries.js';
 import type { Principal } from './principal.js';
@@ -132,8 +132,7 @@ export class RequestCalls {
 
 /** The code by which an error is known to callers and in the audit log. */
 export function outcomeOf(error: unknown): string {
-  if (error instanceof DaybookError) return error.code;
-  return 'INTERNAL';
+  return toDaybookError(error).code;
 }
 
 /** A request id: the caller's own when it is short and harmless, else a new one. */

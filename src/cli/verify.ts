@@ -26,6 +26,8 @@ export function addVerifyCommand(program: Command): void {
     .description('check every entry of the ledger: hashes, chain, columns, order, and that no row was rewritten')
     .addOption(new Option('--log <log>', 'only this log').choices(['signals', 'audit']))
     .option('--json', 'print {"intact": boolean, "logs": [...]} or {"error": {"code", "message"}}')
+    // Code 1 means that a break was found, so a mistyped option must not end in it.
+    .exitOverride((err) => process.exit(err.exitCode === 0 ? 0 : verifyExitCodes.notRun))
     .addHelpText('after', '\nExit codes: 0 intact, 1 a break was found, 2 the check could not run to its end.')
     .action(async (options: VerifyCommandOptions) => {
       process.exitCode = await verify(options);

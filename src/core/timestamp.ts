@@ -61,7 +61,8 @@ export function millisecondsBetween(from: string, to: string): string {
 /** Verification does this for every signal; two times of one day need no calendar. */
 function microsBetween(from: string, to: string): bigint {
   if (from.length === 27 && to.length === 27 && from.slice(0, 10) === to.slice(0, 10)) {
-    return BigInt(microsOfDay(to) - microsOfDay(from));
+    const micros = microsOfDay(to) - microsOfDay(from);
+    if (!Number.isNaN(micros)) return BigInt(micros);
   }
   return (parseTimestamp(to) ?? 0n) - (parseTimestamp(from) ?? 0n);
 }

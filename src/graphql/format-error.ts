@@ -1,6 +1,7 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import type { Logger } from 'pino';
 import { DaybookError, errorCatalogue, type ErrorCode } from '../errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
 import { isLimitMessage } from './query-limits.js';
 
 /** The catalogue's error behind whatever GraphQL or a resolver reported. */
@@ -22,7 +23,7 @@ export function catalogued(error: unknown): DaybookError {
       return new DaybookError('GRAPHQL_VALIDATION_FAILED', error.message);
     }
   }
-  return new DaybookError('INTERNAL', 'the service met an unexpected fault; its log has the details', { cause: error });
+  return toDaybookError(error instanceof GraphQLError ? (error.originalError ?? error) : error);
 }
 
 /** Apollo's own codes under the names of the catalogue. */

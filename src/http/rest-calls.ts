@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { ApiKeyStore } from '../access/api-key-store.js';
 import { RequestCalls, type CallServices } from '../access/request-calls.js';
 import { DaybookError, errorCatalogue } from '../errors.js';
-import { mapDatabaseError } from '../ledger/database-errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
 import { readSender } from './sender.js';
 
 export interface RestServices extends CallServices {
@@ -44,10 +44,7 @@ function requestError(fault: unknown): DaybookError {
   if (typeof status === 'number' && status >= 400 && status < 500) {
     return new DaybookError('BAD_REQUEST', `the request cannot be read: ${(fault as Error).message}`);
   }
-  const mapped = mapDatabaseError(fault);
-  return mapped.code === 'DATABASE_UNAVAILABLE'
-    ? mapped
-    : new DaybookError('INTERNAL', 'the service met an unexpected fault', { cause: fault });
+  return toDaybookError(fault);
 }
 
 async function refuse(
@@ -66,7 +63,7 @@ async function refuse(
     });
     await calls.flush();
   } catch (failure) {
-    sent = mapDatabaseError(failure);
+    sent = toDaybookError(failure);
   }
   response.status(errorCatalogue[sent.code].httpStatus).json(errorBody(sent));
 }

@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { ApiKeyStore } from '../access/api-key-store.js';
+import type { Principal } from '../access/principal.js';
 import { requestIdFrom, type CallSender } from '../access/request-calls.js';
+import { toDaybookError } from '../ledger/database-errors.js';
 
 const sessionIdForm = /^[A-Za-z0-9._:-]{1,100}$/;
 
@@ -23,14 +25,17 @@ export function clientAddress(request: IncomingMessage, trustedProxies: number):
   return forwarded.at(-trustedProxies)?.slice(0, 100) ?? socketAddress;
 }
 
-/** Who sent a request, by its key. An unknown, revoked or expired key makes it a sender without a principal. */
+/**
+ * Who sent a request, by its key. An unknown, revoked or expired key makes it a sender without a principal. Throws
+ * DATABASE_UNAVAILABLE while keys cannot be looked up.
+ */
 export async function readSender(
   request: IncomingMessage,
   apiKeys: ApiKeyStore,
   trustedProxies: number,
   key = bearerKey(request.headers.authorization),
 ): Promise<CallSender> {
-  const principal = key === null ? null : await apiKeys.authenticate(key);
+  const principal = key === null ? null : await lookUp(apiKeys, key);
   const session = String(request.headers['x-session-id'] ?? '');
   return {
     principal,
@@ -40,6 +45,14 @@ export async function readSender(
     requestId: requestIdFrom(request.headers['x-request-id'] as string | undefined),
     method: request.method ?? 'GET',
   };
+}
+
+async function lookUp(apiKeys: ApiKeyStore, key: string): Promise<Principal | null> {
+  try {
+    return await apiKeys.authenticate(key);
+  } catch (error) {
+    throw toDaybookError(error);
+  }
 }
 
 /** True for requests from this machine itself, not passed on by a proxy. */

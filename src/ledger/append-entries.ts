@@ -3,7 +3,8 @@ import pg from 'pg';
 import type { Logger } from 'pino';
 import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
-import { commitBatch, type AppendRequest, type AppendResult } from './commit-batch.js';
+import { commitBatch, wasCommitted, type AppendRequest, type AppendResult, type CommitMark } from './commit-batch.js';
+import type { NewAuditEntry } from './new-entries.js';
 import { isConnectionLost, isRefusedData, mapDatabaseError } from './database-errors.js';
 
 /** Rows of one transaction: long enough to share its fsync among many, short enough that a caller waits little. */
@@ -28,6 +29,12 @@ interface Pending {
   readonly bytes: number;
   readonly resolve: (result: AppendResult) => void;
   readonly reject: (error: DaybookError) => void;
+}
+
+/** A batch whose COMMIT was sent: how to recognise its transaction, and what to answer when it committed. */
+interface Committing {
+  readonly mark: CommitMark | null;
+  readonly settle: () => void;
 }
 
 /**
@@ -104,12 +111,12 @@ export class LedgerWriter implements AsyncDisposable {
   }
 
   async #commit(batch: readonly Pending[]): Promise<void> {
-    let committing: { xid: string; settle: () => void } | undefined;
+    let committing: Committing | undefined;
     try {
       const client = await this.#connect();
       const requests = batch.map((pending) => pending.request);
-      const outcomes = await commitBatch(client, requests, (xid, expected) => {
-        committing = { xid, settle: () => settle(batch, expected) };
+      const outcomes = await commitBatch(client, requests, (mark, expected) => {
+        committing = { mark, settle: () => settle(batch, expected) };
       });
       settle(batch, outcomes);
     } catch (error) {
@@ -134,23 +141,16 @@ export class LedgerWriter implements AsyncDisposable {
     }
   }
 
-  /** The connection broke after COMMIT was sent: PostgreSQL itself knows what became of the transaction. */
-  async #resolveUnknown(batch: readonly Pending[], committing: { xid: string; settle: () => void }): Promise<void> {
+  /** The connection broke after COMMIT was sent: the log itself tells what became of the transaction. */
+  async #resolveUnknown(batch: readonly Pending[], { mark, settle }: Committing): Promise<void> {
     const signal = AbortSignal.timeout(unknownCommitWaitMs);
     while (!signal.aborted) {
       try {
-        const client = await this.#connect();
-        const found = await client.query<{ status: string | null }>('SELECT pg_xact_status($1::xid8) AS status', [
-          committing.xid,
-        ]);
-        const status = found.rows[0]?.status;
-        if (status === 'committed') return committing.settle();
-        if (status === 'aborted') {
-          return rejectAll(
-            batch,
-            new DaybookError('DATABASE_UNAVAILABLE', 'the database restarted: nothing was recorded, retry'),
-          );
-        }
+        if (mark === null || (await wasCommitted(await this.#connect(), mark))) return settle();
+        return rejectAll(
+          batch,
+          new DaybookError('DATABASE_UNAVAILABLE', 'the database restarted: nothing was recorded, retry'),
+        );
       } catch (error) {
         this.#options.log.warn({ err: error }, 'looking for the outcome of a commit');
         await this.#disconnect();
@@ -215,5 +215,7 @@ function countRows(request: AppendRequest): number {
 function countBytes(request: AppendRequest): number {
   const signals = request.signals?.reduce((sum, signal) => sum + signal.rationale.length + 500, 0) ?? 0;
   const entries = [...(request.entries ?? []), ...(request.callEntries ?? [])];
-  return signals + entries.reduce((sum, entry) => sum + entry.details.length + 500, 0);
+  const textOf = ({ details, oldData, newData }: NewAuditEntry) =>
+    details.length + (oldData?.length ?? 0) + (newData?.length ?? 0);
+  return signals + entries.reduce((sum, entry) => sum + textOf(entry) + 500, 0);
 }

@@ -7,7 +7,7 @@ import {
   type InsertStatement,
 } from './insert-statements.js';
 import type { NewAuditEntry, NewSignal } from './new-entries.js';
-import { auditColumns, selectList, signalColumns, type AuditRow, type SignalRow } from './rows.js';
+import { auditColumns, logs, selectList, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
 
 /** What one caller wants appended, all or nothing. */
 export interface AppendRequest {
@@ -36,22 +36,27 @@ interface Keyed {
   readonly inputHash: string | null;
 }
 
+/** The last entry a transaction appended: its chain hash is in the log exactly when the transaction committed. */
+export interface CommitMark {
+  readonly log: LogName;
+  readonly chainIndex: string;
+  readonly chainHash: string;
+}
+
 /**
  * Appends all requests in one transaction and returns an outcome for each, in order. `onCommitting` is called with the
- * transaction's id when COMMIT is about to be sent: from then on a broken connection leaves the outcome unknown.
+ * transaction's mark when COMMIT is about to be sent: from then on a broken connection leaves the outcome unknown. The
+ * mark is null where nothing was appended.
  *
  * A crash before COMMIT leaves nothing. After it, all rows of all requests are durable.
  */
 export async function commitBatch(
   client: pg.Client,
   requests: readonly AppendRequest[],
-  onCommitting: (xid: string, outcomes: readonly Outcome[]) => void,
+  onCommitting: (mark: CommitMark | null, outcomes: readonly Outcome[]) => void,
 ): Promise<readonly Outcome[]> {
   // The lock comes first: keys looked up before it could be taken by another writer in between.
-  const begun = (await client.query(
-    'BEGIN; SELECT pg_current_xact_id()::text AS xid, daybook.lock_ledger()',
-  )) as unknown as pg.QueryResult<{ xid: string }>[];
-  const xid = begun[1]?.rows[0]?.xid ?? '';
+  await client.query('BEGIN; SELECT daybook.lock_ledger()');
 
   const signals = await planRows(requests, (request) => request.signals ?? [], {
     ownerOf: (signal) => signal.producer,
@@ -64,28 +69,50 @@ export async function commitBatch(
   const refused = (place: number) => signals.conflicts.get(place) ?? entries.conflicts.get(place);
   const accepted = (place: number) => refused(place) === undefined;
 
-  signals.recorded(await insert(client, insertSignals, signals.toInsert(accepted)));
-  entries.recorded(await insert(client, insertAuditEntries, entries.toInsert(accepted)));
+  const signalRows = await insert<NewSignal, SignalRow>(client, insertSignals, signals.toInsert(accepted));
+  signals.recorded(signalRows);
+  const entryRows = await insert<NewAuditEntry, AuditRow>(client, insertAuditEntries, entries.toInsert(accepted));
+  entries.recorded(entryRows);
   const callEntries = requests.flatMap((request, place) => (accepted(place) ? (request.callEntries ?? []) : []));
-  await insert(client, insertAuditEntriesQuietly, callEntries);
+  const [lastCall] = await insert<NewAuditEntry, Link>(client, insertAuditEntriesQuietly, callEntries);
 
   for (const [place, request] of requests.entries()) if (accepted(place)) await request.alongside?.(client);
 
   const outcomes = requests.map((_, place): Outcome => {
-    const signalRows = signals.rowsOf(place);
-    const entryRows = entries.rowsOf(place);
+    const signalsOf = signals.rowsOf(place);
+    const entriesOf = entries.rowsOf(place);
     return (
       refused(place) ?? {
-        signals: signalRows.rows,
-        entries: entryRows.rows,
-        replayedSignals: signalRows.replayed,
-        replayedEntries: entryRows.replayed,
+        signals: signalsOf.rows,
+        entries: entriesOf.rows,
+        replayedSignals: signalsOf.replayed,
+        replayedEntries: entriesOf.replayed,
       }
     );
   });
-  onCommitting(xid, outcomes);
+  onCommitting(markOf('audit', lastCall ?? entryRows.at(-1)) ?? markOf('signals', signalRows.at(-1)), outcomes);
   await client.query('COMMIT');
   return outcomes;
+}
+
+type Link = Pick<CommitMark, 'chainIndex' | 'chainHash'>;
+
+function markOf(log: LogName, link: Link | undefined): CommitMark | null {
+  return link === undefined ? null : { log, chainIndex: link.chainIndex, chainHash: link.chainHash };
+}
+
+/**
+ * Whether the transaction with this mark committed. Takes the ledger lock first, which the transaction's own session holds
+ * until its end; asking for the transaction's id instead would lie after a crash, when PostgreSQL may hand ids out again.
+ */
+export async function wasCommitted(client: pg.Client, mark: CommitMark): Promise<boolean> {
+  await client.query('BEGIN; SELECT daybook.lock_ledger()');
+  const found = await client.query(
+    `SELECT FROM public.${logs[mark.log].table} WHERE chain_index = $1 AND chain_hash = decode($2, 'hex')`,
+    [mark.chainIndex, mark.chainHash],
+  );
+  await client.query('COMMIT');
+  return found.rowCount === 1;
 }
 
 async function insert<Input, Row>(
@@ -104,6 +131,13 @@ interface RowPlan<Input, Row> {
   toInsert(accepted: (requestPlace: number) => boolean): Input[];
   recorded(rows: readonly Row[]): void;
   rowsOf(requestPlace: number): { rows: Row[]; replayed: number };
+}
+
+/** One row of one request; `row` is set where this request recorded it. */
+interface Slot<Input, Row> {
+  readonly input: Input;
+  readonly key: string | null;
+  row: Row | undefined;
 }
 
 async function planRows<Input extends Keyed, Row extends Keyed>(
@@ -139,40 +173,37 @@ async function planRows<Input extends Keyed, Row extends Keyed>(
     if (!conflicts.has(place)) for (const [key, hash] of ownUse) if (!firstUse.has(key)) firstUse.set(key, hash);
   });
 
-  const rowByInput = new Map<Input, Row>();
+  // By place, not by input: callers may hand in one object twice.
+  const slots = requests.map((request) =>
+    rowsIn(request).map((input): Slot<Input, Row> => ({ input, key: keyOf(input), row: undefined })),
+  );
   const rowByKey = new Map<string, Row>(earlier);
-  const freshInputs: Input[] = [];
+  const fresh: Slot<Input, Row>[] = [];
   const freshKeys = new Set<string>();
   return {
     conflicts,
     toInsert(accepted) {
-      for (const input of requests.flatMap((request, place) => (accepted(place) ? rowsIn(request) : []))) {
-        const key = keyOf(input);
-        if (key !== null && (earlier.has(key) || freshKeys.has(key))) continue;
-        if (key !== null) freshKeys.add(key);
-        freshInputs.push(input);
+      for (const slot of slots.flatMap((ofRequest, place) => (accepted(place) ? ofRequest : []))) {
+        if (slot.key !== null && (earlier.has(slot.key) || freshKeys.has(slot.key))) continue;
+        if (slot.key !== null) freshKeys.add(slot.key);
+        fresh.push(slot);
       }
-      return freshInputs;
+      return fresh.map(({ input }) => input);
     },
     recorded(rows) {
-      freshInputs.forEach((input, place) => {
-        const row = rows[place];
-        const key = keyOf(input);
-        if (row === undefined) return;
-        rowByInput.set(input, row);
-        if (key !== null) rowByKey.set(key, row);
+      fresh.forEach((slot, place) => {
+        slot.row = rows[place];
+        if (slot.key !== null && slot.row !== undefined) rowByKey.set(slot.key, slot.row);
       });
     },
     rowsOf(place) {
-      const rows: Row[] = [];
-      let replayed = 0;
-      for (const input of rowsIn(requests[place] ?? {})) {
-        const key = keyOf(input);
-        const row = rowByInput.get(input) ?? (key === null ? undefined : rowByKey.get(key));
-        if (!rowByInput.has(input)) replayed += 1;
-        if (row !== undefined) rows.push(row);
-      }
-      return { rows, replayed };
+      const ofRequest = slots[place] ?? [];
+      return {
+        rows: ofRequest
+          .map(({ key, row }) => row ?? (key === null ? undefined : rowByKey.get(key)))
+          .filter((row) => row !== undefined),
+        replayed: ofRequest.filter(({ row }) => row === undefined).length,
+      };
     },
   };
 }

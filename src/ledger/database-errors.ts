@@ -1,17 +1,15 @@
 import { DaybookError, type ErrorCode } from '../errors.js';
 
-/** What pg puts on an error that the server sent. */
+/** What pg, and MikroORM in its name, put on an error that the server sent. */
 interface ServerError extends Error {
   readonly code: string;
+  readonly severity: string;
   readonly constraint?: string;
-  readonly detail?: string;
-  readonly hint?: string;
 }
 
+/** Not by the form of the code alone: EPIPE, from a socket, looks like an SQLSTATE. */
 function isServerError(error: unknown): error is ServerError {
-  return (
-    error instanceof Error && 'code' in error && typeof error.code === 'string' && /^[0-9A-Z]{5}$/.test(error.code)
-  );
+  return error instanceof Error && 'severity' in error && 'code' in error && typeof error.code === 'string';
 }
 
 /** Constraint → what the caller did and how to mend it. Codes other than BAD_USER_INPUT are named. */
@@ -65,6 +63,23 @@ export function mapDatabaseError(error: unknown): DaybookError {
     return new DaybookError('DATABASE_UNAVAILABLE', unavailableMessage(error), { cause: error });
   }
   return new DaybookError('INTERNAL', 'the database reported a fault that is not the caller’s', { cause: error });
+}
+
+/** True for what pg throws: the server's own errors, and those of a connection that broke or could not be made. */
+function isDatabaseFault(error: unknown): boolean {
+  const { code, message } = (error ?? {}) as { code?: unknown; message?: unknown };
+  if (isServerError(error) && 'severity' in error) return true;
+  if (typeof code === 'string' && /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH)/.test(code)) return true;
+  return /connection terminated|client has encountered a connection error|timeout (exceeded|expired)/i.test(
+    String(message),
+  );
+}
+
+/** The catalogue's error for anything thrown: the database's faults by their kind, all else as INTERNAL with its cause. */
+export function toDaybookError(error: unknown): DaybookError {
+  if (error instanceof DaybookError) return error;
+  if (isDatabaseFault(error)) return mapDatabaseError(error);
+  return new DaybookError('INTERNAL', 'the service met an unexpected fault; its log has the details', { cause: error });
 }
 
 function unavailableMessage(error: ServerError): string {

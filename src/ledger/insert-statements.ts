@@ -44,6 +44,10 @@ const auditInputs: readonly (readonly [keyof NewAuditEntry, string])[] = [
   ['newData', 'json'],
 ];
 
+const returningLink = 'RETURNING chain_index, chain_hash';
+const selectLast =
+  'SELECT chain_index AS "chainIndex", chain_hash AS "chainHash" FROM appended ORDER BY chain_index DESC LIMIT 1';
+
 /** One prepared statement that inserts any number of rows: one array per column, rows in array order. */
 export interface InsertStatement<Input> {
   readonly name: string;
@@ -55,14 +59,15 @@ function insertStatement<Input, Row>(
   table: string,
   inputs: readonly (readonly [keyof Input & string, string])[],
   columns: Readonly<Record<keyof Row & string, string>>,
-  returning: string,
+  returning: string | null,
 ): InsertStatement<Input> {
   const names = inputs.map(([property]) => columns[property as unknown as keyof Row & string]);
   const arrays = inputs.map(([, type], place) => `$${place + 1}::${type}[]`);
   const hexInputs = new Set(inputs.filter(([, type]) => type === 'bytea').map(([property]) => property));
+  const insert = `INSERT INTO public.${table} (${names.join(', ')}) SELECT * FROM unnest(${arrays.join(', ')})`;
   return {
-    name: `append_${table}_${returning === '' ? 'quietly' : 'returning'}`,
-    text: `INSERT INTO public.${table} (${names.join(', ')}) SELECT * FROM unnest(${arrays.join(', ')})${returning}`,
+    name: `append_${table}_${returning === null ? 'quietly' : 'returning'}`,
+    text: returning === null ? `WITH appended AS (${insert} ${returningLink}) ${selectLast}` : `${insert} ${returning}`,
     values: (rows) =>
       inputs.map(([property]) =>
         rows.map((row) => {
@@ -77,20 +82,20 @@ export const insertSignals = insertStatement<NewSignal, SignalRow>(
   'signals',
   signalInputs,
   signalColumns,
-  ` RETURNING xid, ${selectList<SignalRow>(signalColumns)}`,
+  `RETURNING ${selectList<SignalRow>(signalColumns)}`,
 );
 
 export const insertAuditEntries = insertStatement<NewAuditEntry, AuditRow>(
   'audit_entries',
   auditInputs,
   auditColumns,
-  ` RETURNING xid, ${selectList<AuditRow>(auditColumns)}`,
+  `RETURNING ${selectList<AuditRow>(auditColumns)}`,
 );
 
-/** For entries nobody reads back, as those of calls: sends no rows over the wire. */
+/** For entries nobody reads back, as those of calls: sends only the last row's index and chain hash over the wire. */
 export const insertAuditEntriesQuietly = insertStatement<NewAuditEntry, AuditRow>(
   'audit_entries',
   auditInputs,
   auditColumns,
-  '',
+  null,
 );

@@ -40,7 +40,9 @@ async function read(session: SqlSession, table: string): Promise<Record<string, 
      WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped`,
     [`public.${table}`],
   );
-  const rows = await session.run(`SELECT ${String(columns[0]?.list)} FROM public.${table} ORDER BY chain_index`);
+  const rows = await session.run(
+    `SELECT ${String(columns[0]?.list)} FROM public.${table} ORDER BY ${table}.chain_index`,
+  );
   return rows as Record<string, string | null>[];
 }
 
@@ -94,7 +96,7 @@ describe('a declared restore', () => {
     ['a price', ({ signals }) => (signals[1]!.entry_price = '1')],
     ['a body', ({ signals }) => (signals[1]!.body = signals[1]!.body!.replace('BTC', 'ETH'))],
     ['a hash', ({ signals }) => (signals[1]!.verification_hash = signals[0]!.verification_hash!)],
-    ['a recording time', ({ signals }) => (signals[1]!.server_timestamp = '2026-01-01 00:00:00+00')],
+    ['a recording time', ({ signals }) => (signals[1]!.server_timestamp = '2099-01-01 00:00:00+00')],
     ['a retention date', ({ signals }) => (signals[1]!.retention_expires_at = '2026-01-01 00:00:00+00')],
     ['an index', ({ signals }) => (signals[1]!.chain_index = '9')],
     ['a row less', ({ signals }) => signals.splice(1, 1)],

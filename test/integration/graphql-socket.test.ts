@@ -9,11 +9,13 @@ import {
   GraphQLSchema,
   GraphQLString,
   NoSchemaIntrospectionCustomRule,
+  specifiedRules,
   type GraphQLError,
 } from 'graphql';
 import { pino } from 'pino';
 import { DaybookError, type ErrorCode } from '../../src/errors.js';
 import { attachGraphqlSocket, type GraphqlSocket, type GraphqlSocketOptions } from '../../src/http/graphql-socket.js';
+import { EventSource } from '../support/event-source.js';
 import { SocketClient, type ProtocolMessage } from '../support/socket-client.js';
 import { waitUntil } from '../support/wait-until.js';
 
@@ -23,66 +25,13 @@ interface Caller {
   readonly role: string;
 }
 
-/** Events of the test's subscription: pushed by the test, pulled by every subscriber. */
-class Source {
-  readonly events: { readonly text: string }[] = [];
-  opened = 0;
-  pulled = 0;
-  returned = 0;
-  failure: DaybookError | null = null;
-  #changed = Promise.withResolvers<void>();
-
-  push(...texts: string[]): void {
-    this.events.push(...texts.map((text) => ({ text })));
-    this.wake();
-  }
-
-  wake(): void {
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
-  }
-
-  open(after: number): AsyncGenerator<{ readonly text: string }, void> {
-    this.opened += 1;
-    let place = after;
-    const closing = Promise.withResolvers<void>();
-    let closed = false;
-    return {
-      next: async () => {
-        for (;;) {
-          const event = this.events[place];
-          if (closed) return { done: true, value: undefined };
-          if (this.failure !== null) throw this.failure;
-          if (event !== undefined) {
-            place += 1;
-            this.pulled += 1;
-            return { done: false, value: event };
-          }
-          await Promise.race([this.#changed.promise, closing.promise]);
-        }
-      },
-      return: async () => {
-        if (!closed) this.returned += 1;
-        closed = true;
-        closing.resolve();
-        return { done: true, value: undefined };
-      },
-      throw: (error) => Promise.reject(error as Error),
-      [Symbol.asyncIterator]() {
-        return this;
-      },
-      [Symbol.asyncDispose]: () => Promise.resolve(),
-    };
-  }
-}
-
 const feed = 'subscription ($after: Int) { feed(after: $after) }';
 const limits = { checkIntervalMs: 20, recheckIntervalMs: 20, closeWaitMs: 5_000 };
 
 describe('GraphQL over WebSocket', () => {
   let httpServer: Server;
   let url: string;
-  let source: Source;
+  let source: EventSource;
   let shutdown: AbortController;
   let socket: GraphqlSocket<Caller>;
   let executions: number;
@@ -91,7 +40,7 @@ describe('GraphQL over WebSocket', () => {
   let slowCalls: PromiseWithResolvers<void>;
 
   beforeEach(async () => {
-    source = new Source();
+    source = new EventSource();
     shutdown = new AbortController();
     executions = 0;
     revoked = new Set();
@@ -148,7 +97,7 @@ describe('GraphQL over WebSocket', () => {
       httpServer,
       path: '/graphql',
       schema,
-      validationRules: [NoSchemaIntrospectionCustomRule],
+      validationRules: [...specifiedRules, NoSchemaIntrospectionCustomRule],
       tokensMax: 100,
       authenticate: async (connectionParams) => {
         const { authorization = 'Bearer monitor', expiresAt = null } = connectionParams as Record<string, string>;
@@ -169,11 +118,15 @@ describe('GraphQL over WebSocket', () => {
       }),
       scopeOf: (caller) => caller.role,
       clock: { nowMs: () => Date.now() },
-      logger: pino({ level: 'debug' }),
+      logger: pino({ level: 'silent' }),
       shutdown: shutdown.signal,
       ...changes,
       limits: { ...limits, ...changes.limits },
     });
+  }
+
+  function isAbout(text: string) {
+    return (message: ProtocolMessage) => JSON.stringify(message.payload).includes(`"${text} for`);
   }
 
   function codeOf(message: ProtocolMessage): ErrorCode | undefined {
@@ -224,12 +177,11 @@ describe('GraphQL over WebSocket', () => {
     const clients = await Promise.all(Array.from({ length: 10 }, () => SocketClient.open(url)));
     clients.forEach((client, place) => client.subscribe('1', feed, { after: place % 3 }));
     await waitUntil('all subscriptions', () => source.opened === 10);
-    await Promise.all(
-      clients.map((client, place) => (place % 3 < 2 ? client.message('next', '1', 1 - (place % 3)) : 0)),
-    );
+    const early = clients.filter((_, place) => place % 3 < 2);
+    await Promise.all(early.map((client) => waitUntil('event b', () => client.of('next').some(isAbout('b')))));
     expect(executions).toBe(2);
     source.push('c');
-    await Promise.all(clients.map((client, place) => client.message('next', '1', 2 - (place % 3))));
+    await Promise.all(clients.map((client) => waitUntil('event c', () => client.of('next').some(isAbout('c')))));
     expect(executions).toBe(3);
   });
 
@@ -340,36 +292,35 @@ describe('GraphQL over WebSocket', () => {
 
   test('a paused client holds back its source, and misses nothing when it reads on', async () => {
     attach();
-    const client = await SocketClient.open(url);
+    const [client, other] = [await SocketClient.open(url), await SocketClient.open(url)];
     const text = 'x'.repeat(100_000);
     client.subscribe('1', feed);
     source.push('first');
     await client.message('next', '1');
     client.socket.pause();
     source.push(...Array.from({ length: 500 }, (_, place) => `${place} ${text}`));
-    let pulled = -1;
+    let pulledBefore: number;
     await waitUntil('a standstill', async () => {
-      const before = pulled;
-      pulled = source.pulled;
-      await new Promise((resolve) => setTimeout(resolve, 50));
-      return before === source.pulled;
+      pulledBefore = source.pulled;
+      await other.roundTrip();
+      return source.pulled > 1 && source.pulled === pulledBefore;
     });
     // What the kernel buffers on both sides of a loopback connection, far below the 50 MB that wait.
-    expect(pulled).toBeLessThan(150);
+    expect(source.pulled).toBeLessThan(150);
     client.socket.resume();
     await client.message('next', '1', 500);
     expect(source.pulled).toBe(501);
   });
 
   test('closes a consumer that stands still with 1013', async () => {
-    attach({ limits: { stalledMs: 100 } });
+    const log: string[] = [];
+    attach({ limits: { stalledMs: 100 }, logger: pino({}, { write: (line) => void log.push(line) }) });
     const client = await SocketClient.open(url);
     client.subscribe('1', feed);
     await waitUntil('the subscription', () => source.opened === 1);
     client.socket.pause();
     source.push(...Array.from({ length: 200 }, () => 'x'.repeat(100_000)));
-    await waitUntil('backed-up bytes', () => source.pulled > 10);
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await waitUntil('the finding', () => log.some((line) => line.includes('slow consumer')));
     client.socket.resume();
     expect(await client.closed()).toBe(1013);
     await waitUntil('the end of the source', () => source.returned === 1);

@@ -28,7 +28,7 @@ const changes: [string, string][] = [
   ['removing a trigger', 'DROP TRIGGER append_signal_trigger ON public.signals'],
   ['renaming a table', 'ALTER TABLE public.signals RENAME TO harmless'],
   ['moving a table', 'ALTER TABLE public.signals SET SCHEMA daybook'],
-  ['removing a table', 'DROP TABLE public.audit_entries'],
+  ['removing a table', 'DROP TABLE public.audit_entries CASCADE'],
   ['removing a constraint', 'ALTER TABLE public.signals DROP CONSTRAINT signals_body_size'],
   ['hiding rows by a policy', 'CREATE POLICY hide ON public.signals USING (false)'],
   ['a rule', 'CREATE RULE swallow AS ON UPDATE TO public.signals DO INSTEAD NOTHING'],
@@ -37,7 +37,6 @@ const changes: [string, string][] = [
   ['replacing a function', `CREATE OR REPLACE FUNCTION daybook.lock_ledger() RETURNS void LANGUAGE sql AS ''`],
   ['a change of rights', 'GRANT UPDATE ON public.signals TO PUBLIC'],
   ['a change of owner', 'ALTER TABLE public.signals OWNER TO CURRENT_USER'],
-  ['removing what the ledger needs', 'DROP SCHEMA daybook CASCADE'],
   ['removing the loop-back server', 'DROP SERVER daybook_attempts CASCADE'],
 ];
 
@@ -46,7 +45,7 @@ describe('a change of the schema', () => {
     const error = await superuser.failure(sql);
     expect({ code: error.code, message: error.message }).toEqual({
       code: 'DB001',
-      message: expect.stringContaining('immutable') as string,
+      message: expect.stringContaining('immutable') as unknown,
     });
   });
 

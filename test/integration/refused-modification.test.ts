@@ -140,6 +140,17 @@ test('the entry holds the old and the new row, the statement, and no secret', as
   expect(entry.details.statement).not.toContain('hunter2');
 });
 
+test('a session that reads backslashes in another way gives away no secret either', async () => {
+  await using session = await openSession(database.urls.application, 'SET standard_conforming_strings = off');
+  const entry = await expectRefusedOnce(
+    session,
+    service,
+    `UPDATE public.signals SET entry_price = 0.01 /* password = hunter2 */`,
+  );
+  expect(entry.details.statement).toContain('UPDATE public.signals');
+  expect(entry.details.statement).not.toContain('hunter2');
+});
+
 test.each([
   ['a number of 70,000 digits', `entry_price = '1e69999'`],
   [

@@ -35,7 +35,7 @@ export async function expectRefusedOnce(
   const error = await session.failure(sql);
   expect({ code: error.code, message: error.message }).toEqual({
     code: 'DB001',
-    message: expect.stringContaining('immutable') as string,
+    message: expect.stringContaining('immutable') as unknown,
   });
   await session.run('ROLLBACK');
   const [entry, ...others] = await reconcile(service);

@@ -1,0 +1,1556 @@
+/** Internal type. DO NOT USE DIRECTLY. */
+type Exact<T extends { [key: string]: unknown }> = { [K in keyof T]: T[K] };
+/** Internal type. DO NOT USE DIRECTLY. */
+export type Incremental<T> = T | { [P in keyof T]?: P extends ' $fragmentName' | '__typename' ? T[P] : never };
+import type { DocumentTypeDecoration } from '@graphql-typed-document-node/core';
+export type Maybe<T> = T | null;
+export type InputMaybe<T> = Maybe<T>;
+/** All built-in and custom scalars, mapped to their actual values */
+export type Scalars = {
+  ID: { input: string; output: string; }
+  String: { input: string; output: string; }
+  Boolean: { input: boolean; output: boolean; }
+  Int: { input: number; output: number; }
+  Float: { input: number; output: number; }
+  /** A 64-bit integer as decimal text, because JSON numbers lose digits above 2^53. */
+  BigInt: { input: string; output: string; }
+  /** A moment as RFC 3339 text in UTC with microseconds, as in 2026-11-20T08:30:00.000000Z. Input may carry any offset. */
+  DateTime: { input: string; output: string; }
+  /** An exact decimal as text in plain notation without trailing zeros, as in "101.25". */
+  Decimal: { input: string; output: string; }
+  /** A SHA-256 hash as 64 lower-case hexadecimal digits. */
+  Hash: { input: string; output: string; }
+  /** A JSON object. */
+  JSONObject: { input: Record<string, unknown>; output: Record<string, unknown>; }
+};
+
+/** Somebody was alerted. */
+export type AlertSentInput = {
+  /** As in PRICE, RISK, SYSTEM. */
+  alertType: Scalars['String']['input'];
+  /** As in email, pager. */
+  channel?: InputMaybe<Scalars['String']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  message: Scalars['String']['input'];
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  orderId?: InputMaybe<Scalars['String']['input']>;
+  severity: AlertSeverity;
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  symbol?: InputMaybe<Scalars['String']['input']>;
+};
+
+export type AlertSeverity =
+  | 'CRITICAL'
+  | 'ERROR'
+  | 'INFO'
+  | 'WARNING';
+
+/** A key that callers authenticate with. Its secret is stored as a hash only. */
+export type ApiKey = {
+  createdAt: Scalars['DateTime']['output'];
+  createdBy?: Maybe<Scalars['String']['output']>;
+  expiresAt?: Maybe<Scalars['DateTime']['output']>;
+  id: Scalars['ID']['output'];
+  /** To about ten seconds. */
+  lastUsedAt?: Maybe<Scalars['DateTime']['output']>;
+  /** The actor in the audit log. */
+  name: Scalars['String']['output'];
+  /** The first characters of the secret. */
+  prefix: Scalars['String']['output'];
+  revokedAt?: Maybe<Scalars['DateTime']['output']>;
+  revokedBy?: Maybe<Scalars['String']['output']>;
+  role: Role;
+};
+
+/** What the actor did. */
+export type AuditAction =
+  | 'CREATE'
+  | 'DELETE'
+  | 'EXECUTE'
+  | 'LOGIN'
+  | 'LOGOUT'
+  | 'READ'
+  | 'UPDATE';
+
+/** What an audit entry is about. */
+export type AuditCategory =
+  | 'ADMIN'
+  | 'ALERT'
+  | 'API'
+  | 'AUTH'
+  | 'BACKUP'
+  | 'CONFIG'
+  | 'FILL'
+  | 'INTEGRITY'
+  | 'ORDER'
+  | 'SECRET'
+  | 'SIGNAL';
+
+/** Comparisons on the category; all that are given must hold. */
+export type AuditCategoryFilter = {
+  eq?: InputMaybe<AuditCategory>;
+  in?: InputMaybe<Array<AuditCategory>>;
+  ne?: InputMaybe<AuditCategory>;
+  notIn?: InputMaybe<Array<AuditCategory>>;
+};
+
+/** Something that happened, as PostgreSQL recorded it; it never changes. */
+export type AuditEntry = {
+  action?: Maybe<AuditAction>;
+  /** Name of the API key, or of the database user. */
+  actor?: Maybe<Scalars['String']['output']>;
+  /** The exact bytes that were hashed. */
+  body: Scalars['String']['output'];
+  category: AuditCategory;
+  /** SHA-256(0x02 ‖ previousHash ‖ verificationHash). */
+  chainHash: Scalars['Hash']['output'];
+  /** Gap-free place in the log, from 0. */
+  chainIndex: Scalars['BigInt']['output'];
+  /** What else is known, secrets redacted. */
+  details: Scalars['JSONObject']['output'];
+  /** What happened, as in OrderAccepted, SignalCreated, ModificationRefused, ApiCall. */
+  event: Scalars['String']['output'];
+  id: Scalars['ID']['output'];
+  ipAddress?: Maybe<Scalars['String']['output']>;
+  /** The row a refused modification would have left. */
+  newData?: Maybe<Scalars['JSONObject']['output']>;
+  occurredAt: Scalars['DateTime']['output'];
+  /** The row before a refused modification. */
+  oldData?: Maybe<Scalars['JSONObject']['output']>;
+  /** OK or an error code. */
+  outcome: Scalars['String']['output'];
+  /** The predecessor's chainHash. */
+  previousHash: Scalars['Hash']['output'];
+  recordedAt: Scalars['DateTime']['output'];
+  requestId?: Maybe<Scalars['String']['output']>;
+  /** Operation, path, symbol, file or table it was done to. */
+  resource?: Maybe<Scalars['String']['output']>;
+  /** The actor's role at that time. */
+  role?: Maybe<Scalars['String']['output']>;
+  sessionId?: Maybe<Scalars['String']['output']>;
+  /** The signal it is about. */
+  signalId?: Maybe<Scalars['ID']['output']>;
+  userAgent?: Maybe<Scalars['String']['output']>;
+  /** SHA-256(0x00 ‖ body): the leaf hash. */
+  verificationHash: Scalars['Hash']['output'];
+};
+
+export type AuditEntryConnection = {
+  edges: Array<AuditEntryEdge>;
+  nodes: Array<AuditEntry>;
+  pageInfo: PageInfo;
+  /** How many match in all; counted only when asked for. */
+  totalCount: Scalars['Int']['output'];
+};
+
+export type AuditEntryEdge = {
+  cursor: Scalars['String']['output'];
+  node: AuditEntry;
+};
+
+/** Conditions on audit entries; all that are given must hold. Up to 100 comparisons, 8 levels deep. */
+export type AuditEntryFilter = {
+  actor?: InputMaybe<StringFilter>;
+  and?: InputMaybe<Array<AuditEntryFilter>>;
+  category?: InputMaybe<AuditCategoryFilter>;
+  chainIndex?: InputMaybe<BigIntFilter>;
+  event?: InputMaybe<StringFilter>;
+  id?: InputMaybe<StringFilter>;
+  not?: InputMaybe<AuditEntryFilter>;
+  or?: InputMaybe<Array<AuditEntryFilter>>;
+  recordedAt?: InputMaybe<DateTimeFilter>;
+  requestId?: InputMaybe<StringFilter>;
+  resource?: InputMaybe<StringFilter>;
+  sessionId?: InputMaybe<StringFilter>;
+  signalId?: InputMaybe<StringFilter>;
+};
+
+/** A piece of the audit feed: all positions from `from` up to, not including, `cursor`. */
+export type AuditFrame = {
+  /** Resume with `after: cursor`. */
+  cursor: Scalars['BigInt']['output'];
+  entries: Array<AuditEntry>;
+  /** The cursor this frame continues; equal to the last one you saw. */
+  from: Scalars['BigInt']['output'];
+  /** Number of entries in the log. */
+  head: Scalars['BigInt']['output'];
+};
+
+/** Comparisons on 64-bit integers; all that are given must hold. */
+export type BigIntFilter = {
+  eq?: InputMaybe<Scalars['BigInt']['input']>;
+  gt?: InputMaybe<Scalars['BigInt']['input']>;
+  gte?: InputMaybe<Scalars['BigInt']['input']>;
+  in?: InputMaybe<Array<Scalars['BigInt']['input']>>;
+  lt?: InputMaybe<Scalars['BigInt']['input']>;
+  lte?: InputMaybe<Scalars['BigInt']['input']>;
+  ne?: InputMaybe<Scalars['BigInt']['input']>;
+  notIn?: InputMaybe<Array<Scalars['BigInt']['input']>>;
+};
+
+/** A trading program started. */
+export type BotStartedInput = {
+  bot: Scalars['String']['input'];
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  message?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  user?: InputMaybe<Scalars['String']['input']>;
+  version?: InputMaybe<Scalars['String']['input']>;
+};
+
+/** A trading program stopped. */
+export type BotStoppedInput = {
+  bot: Scalars['String']['input'];
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** Why. */
+  message?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  user?: InputMaybe<Scalars['String']['input']>;
+};
+
+/** A configuration was changed. Values under secret names are stored as keyed HMACs. */
+export type ConfigChangedInput = {
+  approvedAt?: InputMaybe<Scalars['DateTime']['input']>;
+  approvedBy?: InputMaybe<Scalars['String']['input']>;
+  /** Which configuration, as in risk-limits. */
+  configType: Scalars['String']['input'];
+  filePath?: InputMaybe<Scalars['String']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  message?: InputMaybe<Scalars['String']['input']>;
+  newValue?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  oldValue?: InputMaybe<Scalars['String']['input']>;
+  /** The change request. */
+  ticket?: InputMaybe<Scalars['String']['input']>;
+  user?: InputMaybe<Scalars['String']['input']>;
+};
+
+export type CreateApiKeyInput = {
+  /** From then on the key is refused. */
+  expiresAt?: InputMaybe<Scalars['DateTime']['input']>;
+  /** The actor in the audit log: 1 to 200 characters, unique among valid keys. */
+  name: Scalars['String']['input'];
+  role: Role;
+};
+
+export type CreateApiKeyPayload = {
+  apiKey: ApiKey;
+  /** The only time the secret is shown. */
+  secret: Scalars['String']['output'];
+};
+
+/** A signal to record. What is recorded stays: a correction is a new signal that supersedes it. */
+export type CreateSignalInput = {
+  action: SignalAction;
+  /** From 0 to 1. */
+  confidence: Scalars['Decimal']['input'];
+  /** Above 0. */
+  entryPrice: Scalars['Decimal']['input'];
+  /** When the producer decided; else the recording time. */
+  generatedAt?: InputMaybe<Scalars['DateTime']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** At least 20 characters; without one, the numbers are worded by a template. */
+  rationale?: InputMaybe<Scalars['String']['input']>;
+  /** Your own public id: letters, digits, . _ : - up to 128; else one is made. */
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  /** Above 0. */
+  stopLoss?: InputMaybe<Scalars['Decimal']['input']>;
+  /** Up to 200 characters. */
+  strategy?: InputMaybe<Scalars['String']['input']>;
+  /** Id of the signal that this one corrects. */
+  supersedes?: InputMaybe<Scalars['ID']['input']>;
+  /** Letters, digits and . _ : / = ^ - up to 64. */
+  symbol: Scalars['String']['input'];
+  /** Above 0. */
+  targetPrice?: InputMaybe<Scalars['Decimal']['input']>;
+};
+
+export type CreateSignalPayload = {
+  /** True when an earlier call with the same idempotencyKey had recorded it. */
+  replayed: Scalars['Boolean']['output'];
+  signal: Signal;
+};
+
+export type CreateSignalsInput = {
+  /** Up to 1,000, all or nothing. */
+  signals: Array<CreateSignalInput>;
+};
+
+export type CreateSignalsPayload = {
+  /** How many of them earlier calls had recorded. */
+  replayed: Scalars['Int']['output'];
+  /** In the order of the input. */
+  signals: Array<Signal>;
+};
+
+/** Comparisons on moments; all that are given must hold. */
+export type DateTimeFilter = {
+  eq?: InputMaybe<Scalars['DateTime']['input']>;
+  gt?: InputMaybe<Scalars['DateTime']['input']>;
+  gte?: InputMaybe<Scalars['DateTime']['input']>;
+  lt?: InputMaybe<Scalars['DateTime']['input']>;
+  lte?: InputMaybe<Scalars['DateTime']['input']>;
+  ne?: InputMaybe<Scalars['DateTime']['input']>;
+};
+
+/** Exactly one event. */
+export type EventInput =
+  { alertSent: AlertSentInput; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted: BotStartedInput; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped: BotStoppedInput; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged: ConfigChangedInput; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled: FilledInput; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login: LoginInput; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout: LogoutInput; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted: OrderAcceptedInput; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled: PartiallyFilledInput; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded: PaymentRecordedInput; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected: RejectedInput; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated: StopUpdatedInput; };
+
+/** An order was filled to its end. */
+export type FilledInput = {
+  /** The broker's id of the deal. */
+  dealId?: InputMaybe<Scalars['String']['input']>;
+  fee?: InputMaybe<Scalars['Decimal']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  orderId: Scalars['String']['input'];
+  /** Above 0. */
+  price: Scalars['Decimal']['input'];
+  /** Above 0. */
+  quantity: Scalars['Decimal']['input'];
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  symbol: Scalars['String']['input'];
+};
+
+/** A person logged in to one of the systems around the ledger, or failed to. */
+export type LoginInput = {
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  message?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  /** Address the person came from. */
+  sourceIp?: InputMaybe<Scalars['String']['input']>;
+  succeeded?: Scalars['Boolean']['input'];
+  user: Scalars['String']['input'];
+};
+
+/** A person logged out. */
+export type LogoutInput = {
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  sourceIp?: InputMaybe<Scalars['String']['input']>;
+  user: Scalars['String']['input'];
+};
+
+export type Mutation = {
+  /** Makes a key; its secret is in the answer and nowhere else. */
+  createApiKey: CreateApiKeyPayload;
+  /** Records one signal; answers when it is durable. */
+  createSignal: CreateSignalPayload;
+  /** Records up to 1,000 signals, all or nothing. */
+  createSignals: CreateSignalsPayload;
+  /** Records up to 1,000 order, fill, alert, auth, config and payment events, all or nothing. */
+  recordEvents: RecordEventsPayload;
+  /** Revokes a key at once on this node, within a second on others; its open subscriptions are closed. */
+  revokeApiKey: RevokeApiKeyPayload;
+};
+
+
+export type MutationCreateApiKeyArgs = {
+  input: CreateApiKeyInput;
+};
+
+
+export type MutationCreateSignalArgs = {
+  input: CreateSignalInput;
+};
+
+
+export type MutationCreateSignalsArgs = {
+  input: CreateSignalsInput;
+};
+
+
+export type MutationRecordEventsArgs = {
+  input: RecordEventsInput;
+};
+
+
+export type MutationRevokeApiKeyArgs = {
+  input: RevokeApiKeyInput;
+};
+
+/** The broker accepted an order. */
+export type OrderAcceptedInput = {
+  /** The broker's id of the deal. */
+  dealId?: InputMaybe<Scalars['String']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  orderId: Scalars['String']['input'];
+  /** As in MARKET, LIMIT, STOP. */
+  orderType?: InputMaybe<Scalars['String']['input']>;
+  /** Above 0; absent for a market order. */
+  price?: InputMaybe<Scalars['Decimal']['input']>;
+  /** Above 0. */
+  quantity: Scalars['Decimal']['input'];
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  stopLoss?: InputMaybe<Scalars['Decimal']['input']>;
+  symbol: Scalars['String']['input'];
+  targetPrice?: InputMaybe<Scalars['Decimal']['input']>;
+};
+
+export type OrderSide =
+  | 'BUY'
+  | 'SELL';
+
+/** Where a page lies in its list. */
+export type PageInfo = {
+  endCursor?: Maybe<Scalars['String']['output']>;
+  hasNextPage: Scalars['Boolean']['output'];
+  hasPreviousPage: Scalars['Boolean']['output'];
+  startCursor?: Maybe<Scalars['String']['output']>;
+};
+
+/** A part of an order was filled; quantity is that part. */
+export type PartiallyFilledInput = {
+  /** The broker's id of the deal. */
+  dealId?: InputMaybe<Scalars['String']['input']>;
+  fee?: InputMaybe<Scalars['Decimal']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  orderId: Scalars['String']['input'];
+  /** Above 0. */
+  price: Scalars['Decimal']['input'];
+  /** Above 0. */
+  quantity: Scalars['Decimal']['input'];
+  /** 0 or above. */
+  remainingQuantity?: InputMaybe<Scalars['Decimal']['input']>;
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  symbol: Scalars['String']['input'];
+};
+
+/** Money came in or went out. */
+export type PaymentRecordedInput = {
+  /** Negative for money that went out. */
+  amount: Scalars['Decimal']['input'];
+  /** ISO 4217 code or a ticker of 3 to 10 letters and digits. */
+  currency: Scalars['String']['input'];
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  message?: InputMaybe<Scalars['String']['input']>;
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  paymentId: Scalars['String']['input'];
+  ticket?: InputMaybe<Scalars['String']['input']>;
+  user?: InputMaybe<Scalars['String']['input']>;
+};
+
+export type Query = {
+  /** Every key, oldest first, revoked ones included. */
+  apiKeys: Array<ApiKey>;
+  /** Audit entries, oldest first. */
+  auditEntries: AuditEntryConnection;
+  /** One entry by its id or its index; null when there is none. */
+  auditEntry?: Maybe<AuditEntry>;
+  /** One signal by its public id; null when it is not recorded. */
+  signal?: Maybe<Signal>;
+  /** Signals, oldest first unless said otherwise. */
+  signals: SignalConnection;
+  /** Whose key this call was made with. */
+  viewer: Viewer;
+};
+
+
+export type QueryAuditEntriesArgs = {
+  after?: InputMaybe<Scalars['String']['input']>;
+  before?: InputMaybe<Scalars['String']['input']>;
+  filter?: InputMaybe<AuditEntryFilter>;
+  first?: InputMaybe<Scalars['Int']['input']>;
+  last?: InputMaybe<Scalars['Int']['input']>;
+};
+
+
+export type QueryAuditEntryArgs = {
+  chainIndex?: InputMaybe<Scalars['BigInt']['input']>;
+  id?: InputMaybe<Scalars['ID']['input']>;
+};
+
+
+export type QuerySignalArgs = {
+  id: Scalars['ID']['input'];
+};
+
+
+export type QuerySignalsArgs = {
+  after?: InputMaybe<Scalars['String']['input']>;
+  before?: InputMaybe<Scalars['String']['input']>;
+  filter?: InputMaybe<SignalFilter>;
+  first?: InputMaybe<Scalars['Int']['input']>;
+  last?: InputMaybe<Scalars['Int']['input']>;
+  orderBy?: InputMaybe<SignalOrder>;
+};
+
+/** Who worded the rationale. */
+export type RationaleOrigin =
+  /** The producer. */
+  | 'CALLER'
+  /** A language model, every number of it checked against the signal. */
+  | 'MODEL'
+  /** A fixed wording of the signal's own numbers. */
+  | 'TEMPLATE';
+
+export type RecordEventsInput = {
+  /** Up to 1,000, all or nothing. */
+  events: Array<EventInput>;
+};
+
+export type RecordEventsPayload = {
+  /** In the order of the input. */
+  entries: Array<AuditEntry>;
+};
+
+/** The broker, or a check before it, rejected an order. */
+export type RejectedInput = {
+  /** The broker's id of the deal. */
+  dealId?: InputMaybe<Scalars['String']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** Why. */
+  message: Scalars['String']['input'];
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  orderId?: InputMaybe<Scalars['String']['input']>;
+  price?: InputMaybe<Scalars['Decimal']['input']>;
+  /** Above 0. */
+  quantity: Scalars['Decimal']['input'];
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  symbol: Scalars['String']['input'];
+};
+
+export type RevokeApiKeyInput = {
+  id: Scalars['ID']['input'];
+};
+
+export type RevokeApiKeyPayload = {
+  apiKey: ApiKey;
+};
+
+/** What an API key may do. */
+export type Role =
+  /** Everything, including API keys. */
+  | 'ADMIN'
+  /** Reads signals. */
+  | 'ANALYST'
+  /** Reads and follows both logs, and lists API keys. */
+  | 'AUDITOR'
+  /** Reads and follows both logs. */
+  | 'MONITOR'
+  /** Records signals and events, and reads signals. */
+  | 'PRODUCER';
+
+/** A trading signal as PostgreSQL recorded it; it never changes. */
+export type Signal = {
+  action: SignalAction;
+  /** Audit entries about this signal, oldest first. */
+  auditEntries: AuditEntryConnection;
+  /** The exact bytes that were hashed. */
+  body: Scalars['String']['output'];
+  /** SHA-256(0x02 ‖ previousHash ‖ verificationHash). */
+  chainHash: Scalars['Hash']['output'];
+  /** Gap-free place in the log, from 0. */
+  chainIndex: Scalars['BigInt']['output'];
+  /** From 0 to 1. */
+  confidence: Scalars['Decimal']['output'];
+  entryPrice: Scalars['Decimal']['output'];
+  /** When the producer decided. */
+  generatedAt: Scalars['DateTime']['output'];
+  /** Milliseconds from generatedAt to serverTimestamp. */
+  generationLatencyMs: Scalars['Decimal']['output'];
+  /** The signal's public id. */
+  id: Scalars['ID']['output'];
+  /** The predecessor's chainHash. */
+  previousHash: Scalars['Hash']['output'];
+  /** Name of the API key, or of the database user, that recorded it. */
+  producer: Scalars['String']['output'];
+  /** Why: at least 20 characters. */
+  rationale: Scalars['String']['output'];
+  rationaleOrigin: RationaleOrigin;
+  requestId?: Maybe<Scalars['String']['output']>;
+  /** Seven calendar years after serverTimestamp. */
+  retentionExpiresAt: Scalars['DateTime']['output'];
+  /** When the database recorded it. */
+  serverTimestamp: Scalars['DateTime']['output'];
+  stopLoss?: Maybe<Scalars['Decimal']['output']>;
+  strategy?: Maybe<Scalars['String']['output']>;
+  /** The signal that corrects this one. */
+  supersededBy?: Maybe<Signal>;
+  /** The signal that this one corrects. */
+  supersedes?: Maybe<Signal>;
+  symbol: Scalars['String']['output'];
+  targetPrice?: Maybe<Scalars['Decimal']['output']>;
+  /** SHA-256(0x00 ‖ body): the leaf hash. */
+  verificationHash: Scalars['Hash']['output'];
+};
+
+
+/** A trading signal as PostgreSQL recorded it; it never changes. */
+export type SignalAuditEntriesArgs = {
+  after?: InputMaybe<Scalars['String']['input']>;
+  first?: InputMaybe<Scalars['Int']['input']>;
+};
+
+/** What the signal advises. */
+export type SignalAction =
+  | 'BUY'
+  | 'HOLD'
+  | 'SELL';
+
+/** Comparisons on the action; all that are given must hold. */
+export type SignalActionFilter = {
+  eq?: InputMaybe<SignalAction>;
+  in?: InputMaybe<Array<SignalAction>>;
+  ne?: InputMaybe<SignalAction>;
+  notIn?: InputMaybe<Array<SignalAction>>;
+};
+
+export type SignalConnection = {
+  edges: Array<SignalEdge>;
+  nodes: Array<Signal>;
+  pageInfo: PageInfo;
+  /** How many match in all; counted only when asked for. */
+  totalCount: Scalars['Int']['output'];
+};
+
+export type SignalEdge = {
+  cursor: Scalars['String']['output'];
+  node: Signal;
+};
+
+/** Conditions on signals; all that are given must hold. Up to 100 comparisons, 8 levels deep. */
+export type SignalFilter = {
+  action?: InputMaybe<SignalActionFilter>;
+  and?: InputMaybe<Array<SignalFilter>>;
+  chainIndex?: InputMaybe<BigIntFilter>;
+  id?: InputMaybe<StringFilter>;
+  not?: InputMaybe<SignalFilter>;
+  or?: InputMaybe<Array<SignalFilter>>;
+  producer?: InputMaybe<StringFilter>;
+  serverTimestamp?: InputMaybe<DateTimeFilter>;
+  strategy?: InputMaybe<StringFilter>;
+  /** Id of the corrected signal. */
+  supersedes?: InputMaybe<StringFilter>;
+  symbol?: InputMaybe<StringFilter>;
+};
+
+/** A piece of the signal feed: all positions from `from` up to, not including, `cursor`. */
+export type SignalFrame = {
+  /** Resume with `after: cursor`. */
+  cursor: Scalars['BigInt']['output'];
+  /** The cursor this frame continues; equal to the last one you saw. */
+  from: Scalars['BigInt']['output'];
+  /** Number of entries in the log. */
+  head: Scalars['BigInt']['output'];
+  signals: Array<Signal>;
+};
+
+/** Order of a list of signals. The index is the order of recording. */
+export type SignalOrder =
+  | 'CHAIN_INDEX_ASC'
+  | 'CHAIN_INDEX_DESC';
+
+/** The stop of an open position was moved. */
+export type StopUpdatedInput = {
+  dealId?: InputMaybe<Scalars['String']['input']>;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: InputMaybe<Scalars['String']['input']>;
+  /** The stop from now on; above 0. */
+  newValue: Scalars['Decimal']['input'];
+  /** When it happened; else the recording time. */
+  occurredAt?: InputMaybe<Scalars['DateTime']['input']>;
+  /** The stop before. */
+  oldValue?: InputMaybe<Scalars['Decimal']['input']>;
+  orderId?: InputMaybe<Scalars['String']['input']>;
+  signalId?: InputMaybe<Scalars['ID']['input']>;
+  symbol: Scalars['String']['input'];
+};
+
+/** Comparisons on text; all that are given must hold. */
+export type StringFilter = {
+  eq?: InputMaybe<Scalars['String']['input']>;
+  in?: InputMaybe<Array<Scalars['String']['input']>>;
+  isNull?: InputMaybe<Scalars['Boolean']['input']>;
+  /** Also true where the value is absent. */
+  ne?: InputMaybe<Scalars['String']['input']>;
+  /** Also true where the value is absent. */
+  notIn?: InputMaybe<Array<Scalars['String']['input']>>;
+  startsWith?: InputMaybe<Scalars['String']['input']>;
+};
+
+export type Subscription = {
+  /** Follows the audit log from a position, gap-free; see docs/subscriptions.md. */
+  auditFeed: AuditFrame;
+  /** Follows the log of signals from a position, gap-free; see docs/subscriptions.md. */
+  signalFeed: SignalFrame;
+};
+
+
+export type SubscriptionAuditFeedArgs = {
+  after?: InputMaybe<Scalars['BigInt']['input']>;
+  batch?: Scalars['Int']['input'];
+  filter?: InputMaybe<AuditEntryFilter>;
+};
+
+
+export type SubscriptionSignalFeedArgs = {
+  after?: InputMaybe<Scalars['BigInt']['input']>;
+  batch?: Scalars['Int']['input'];
+  filter?: InputMaybe<SignalFilter>;
+};
+
+/** Whose key this call was made with. */
+export type Viewer = {
+  expiresAt?: Maybe<Scalars['DateTime']['output']>;
+  keyId: Scalars['ID']['output'];
+  name: Scalars['String']['output'];
+  role: Role;
+};
+
+/** Somebody was alerted. */
+export type AlertSentInput = {
+  /** As in PRICE, RISK, SYSTEM. */
+  alertType: string;
+  /** As in email, pager. */
+  channel?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  message: string;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  orderId?: string | null | undefined;
+  severity: AlertSeverity;
+  signalId?: string | number | null | undefined;
+  symbol?: string | null | undefined;
+};
+
+export type AlertSeverity =
+  | 'CRITICAL'
+  | 'ERROR'
+  | 'INFO'
+  | 'WARNING';
+
+/** What the actor did. */
+export type AuditAction =
+  | 'CREATE'
+  | 'DELETE'
+  | 'EXECUTE'
+  | 'LOGIN'
+  | 'LOGOUT'
+  | 'READ'
+  | 'UPDATE';
+
+/** What an audit entry is about. */
+export type AuditCategory =
+  | 'ADMIN'
+  | 'ALERT'
+  | 'API'
+  | 'AUTH'
+  | 'BACKUP'
+  | 'CONFIG'
+  | 'FILL'
+  | 'INTEGRITY'
+  | 'ORDER'
+  | 'SECRET'
+  | 'SIGNAL';
+
+/** Comparisons on the category; all that are given must hold. */
+export type AuditCategoryFilter = {
+  eq?: AuditCategory | null | undefined;
+  in?: Array<AuditCategory> | null | undefined;
+  ne?: AuditCategory | null | undefined;
+  notIn?: Array<AuditCategory> | null | undefined;
+};
+
+/** Conditions on audit entries; all that are given must hold. Up to 100 comparisons, 8 levels deep. */
+export type AuditEntryFilter = {
+  actor?: StringFilter | null | undefined;
+  and?: Array<AuditEntryFilter> | null | undefined;
+  category?: AuditCategoryFilter | null | undefined;
+  chainIndex?: BigIntFilter | null | undefined;
+  event?: StringFilter | null | undefined;
+  id?: StringFilter | null | undefined;
+  not?: AuditEntryFilter | null | undefined;
+  or?: Array<AuditEntryFilter> | null | undefined;
+  recordedAt?: DateTimeFilter | null | undefined;
+  requestId?: StringFilter | null | undefined;
+  resource?: StringFilter | null | undefined;
+  sessionId?: StringFilter | null | undefined;
+  signalId?: StringFilter | null | undefined;
+};
+
+/** Comparisons on 64-bit integers; all that are given must hold. */
+export type BigIntFilter = {
+  eq?: string | null | undefined;
+  gt?: string | null | undefined;
+  gte?: string | null | undefined;
+  in?: Array<string> | null | undefined;
+  lt?: string | null | undefined;
+  lte?: string | null | undefined;
+  ne?: string | null | undefined;
+  notIn?: Array<string> | null | undefined;
+};
+
+/** A trading program started. */
+export type BotStartedInput = {
+  bot: string;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  message?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  user?: string | null | undefined;
+  version?: string | null | undefined;
+};
+
+/** A trading program stopped. */
+export type BotStoppedInput = {
+  bot: string;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** Why. */
+  message?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  user?: string | null | undefined;
+};
+
+/** A configuration was changed. Values under secret names are stored as keyed HMACs. */
+export type ConfigChangedInput = {
+  approvedAt?: string | null | undefined;
+  approvedBy?: string | null | undefined;
+  /** Which configuration, as in risk-limits. */
+  configType: string;
+  filePath?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  message?: string | null | undefined;
+  newValue?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  oldValue?: string | null | undefined;
+  /** The change request. */
+  ticket?: string | null | undefined;
+  user?: string | null | undefined;
+};
+
+export type CreateApiKeyInput = {
+  /** From then on the key is refused. */
+  expiresAt?: string | null | undefined;
+  /** The actor in the audit log: 1 to 200 characters, unique among valid keys. */
+  name: string;
+  role: Role;
+};
+
+/** A signal to record. What is recorded stays: a correction is a new signal that supersedes it. */
+export type CreateSignalInput = {
+  action: SignalAction;
+  /** From 0 to 1. */
+  confidence: string;
+  /** Above 0. */
+  entryPrice: string;
+  /** When the producer decided; else the recording time. */
+  generatedAt?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** At least 20 characters; without one, the numbers are worded by a template. */
+  rationale?: string | null | undefined;
+  /** Your own public id: letters, digits, . _ : - up to 128; else one is made. */
+  signalId?: string | number | null | undefined;
+  /** Above 0. */
+  stopLoss?: string | null | undefined;
+  /** Up to 200 characters. */
+  strategy?: string | null | undefined;
+  /** Id of the signal that this one corrects. */
+  supersedes?: string | number | null | undefined;
+  /** Letters, digits and . _ : / = ^ - up to 64. */
+  symbol: string;
+  /** Above 0. */
+  targetPrice?: string | null | undefined;
+};
+
+export type CreateSignalsInput = {
+  /** Up to 1,000, all or nothing. */
+  signals: Array<CreateSignalInput>;
+};
+
+/** Comparisons on moments; all that are given must hold. */
+export type DateTimeFilter = {
+  eq?: string | null | undefined;
+  gt?: string | null | undefined;
+  gte?: string | null | undefined;
+  lt?: string | null | undefined;
+  lte?: string | null | undefined;
+  ne?: string | null | undefined;
+};
+
+/** Exactly one event. */
+export type EventInput =
+  {   alertSent: AlertSentInput; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never;   botStarted: BotStartedInput; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never;   botStopped: BotStoppedInput; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never;   configChanged: ConfigChangedInput; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never;   filled: FilledInput; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never;   login: LoginInput; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never;   logout: LogoutInput; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never;   orderAccepted: OrderAcceptedInput; partiallyFilled?: never; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never;   partiallyFilled: PartiallyFilledInput; paymentRecorded?: never; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never;   paymentRecorded: PaymentRecordedInput; rejected?: never; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never;   rejected: RejectedInput; stopUpdated?: never; }
+  |  { alertSent?: never; botStarted?: never; botStopped?: never; configChanged?: never; filled?: never; login?: never; logout?: never; orderAccepted?: never; partiallyFilled?: never; paymentRecorded?: never; rejected?: never;   stopUpdated: StopUpdatedInput; };
+
+/** An order was filled to its end. */
+export type FilledInput = {
+  /** The broker's id of the deal. */
+  dealId?: string | null | undefined;
+  fee?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  orderId: string;
+  /** Above 0. */
+  price: string;
+  /** Above 0. */
+  quantity: string;
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: string | number | null | undefined;
+  symbol: string;
+};
+
+/** A person logged in to one of the systems around the ledger, or failed to. */
+export type LoginInput = {
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  message?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  /** Address the person came from. */
+  sourceIp?: string | null | undefined;
+  succeeded?: boolean;
+  user: string;
+};
+
+/** A person logged out. */
+export type LogoutInput = {
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  sourceIp?: string | null | undefined;
+  user: string;
+};
+
+/** The broker accepted an order. */
+export type OrderAcceptedInput = {
+  /** The broker's id of the deal. */
+  dealId?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  orderId: string;
+  /** As in MARKET, LIMIT, STOP. */
+  orderType?: string | null | undefined;
+  /** Above 0; absent for a market order. */
+  price?: string | null | undefined;
+  /** Above 0. */
+  quantity: string;
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: string | number | null | undefined;
+  stopLoss?: string | null | undefined;
+  symbol: string;
+  targetPrice?: string | null | undefined;
+};
+
+export type OrderSide =
+  | 'BUY'
+  | 'SELL';
+
+/** A part of an order was filled; quantity is that part. */
+export type PartiallyFilledInput = {
+  /** The broker's id of the deal. */
+  dealId?: string | null | undefined;
+  fee?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  orderId: string;
+  /** Above 0. */
+  price: string;
+  /** Above 0. */
+  quantity: string;
+  /** 0 or above. */
+  remainingQuantity?: string | null | undefined;
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: string | number | null | undefined;
+  symbol: string;
+};
+
+/** Money came in or went out. */
+export type PaymentRecordedInput = {
+  /** Negative for money that went out. */
+  amount: string;
+  /** ISO 4217 code or a ticker of 3 to 10 letters and digits. */
+  currency: string;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  message?: string | null | undefined;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  paymentId: string;
+  ticket?: string | null | undefined;
+  user?: string | null | undefined;
+};
+
+/** Who worded the rationale. */
+export type RationaleOrigin =
+  /** The producer. */
+  | 'CALLER'
+  /** A language model, every number of it checked against the signal. */
+  | 'MODEL'
+  /** A fixed wording of the signal's own numbers. */
+  | 'TEMPLATE';
+
+export type RecordEventsInput = {
+  /** Up to 1,000, all or nothing. */
+  events: Array<EventInput>;
+};
+
+/** The broker, or a check before it, rejected an order. */
+export type RejectedInput = {
+  /** The broker's id of the deal. */
+  dealId?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** Why. */
+  message: string;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  orderId?: string | null | undefined;
+  price?: string | null | undefined;
+  /** Above 0. */
+  quantity: string;
+  side: OrderSide;
+  /** The signal that led to it. */
+  signalId?: string | number | null | undefined;
+  symbol: string;
+};
+
+export type RevokeApiKeyInput = {
+  id: string | number;
+};
+
+/** What an API key may do. */
+export type Role =
+  /** Everything, including API keys. */
+  | 'ADMIN'
+  /** Reads signals. */
+  | 'ANALYST'
+  /** Reads and follows both logs, and lists API keys. */
+  | 'AUDITOR'
+  /** Reads and follows both logs. */
+  | 'MONITOR'
+  /** Records signals and events, and reads signals. */
+  | 'PRODUCER';
+
+/** What the signal advises. */
+export type SignalAction =
+  | 'BUY'
+  | 'HOLD'
+  | 'SELL';
+
+/** Comparisons on the action; all that are given must hold. */
+export type SignalActionFilter = {
+  eq?: SignalAction | null | undefined;
+  in?: Array<SignalAction> | null | undefined;
+  ne?: SignalAction | null | undefined;
+  notIn?: Array<SignalAction> | null | undefined;
+};
+
+/** Conditions on signals; all that are given must hold. Up to 100 comparisons, 8 levels deep. */
+export type SignalFilter = {
+  action?: SignalActionFilter | null | undefined;
+  and?: Array<SignalFilter> | null | undefined;
+  chainIndex?: BigIntFilter | null | undefined;
+  id?: StringFilter | null | undefined;
+  not?: SignalFilter | null | undefined;
+  or?: Array<SignalFilter> | null | undefined;
+  producer?: StringFilter | null | undefined;
+  serverTimestamp?: DateTimeFilter | null | undefined;
+  strategy?: StringFilter | null | undefined;
+  /** Id of the corrected signal. */
+  supersedes?: StringFilter | null | undefined;
+  symbol?: StringFilter | null | undefined;
+};
+
+/** Order of a list of signals. The index is the order of recording. */
+export type SignalOrder =
+  | 'CHAIN_INDEX_ASC'
+  | 'CHAIN_INDEX_DESC';
+
+/** The stop of an open position was moved. */
+export type StopUpdatedInput = {
+  dealId?: string | null | undefined;
+  /** Up to 200 characters: a retry with the same key returns the first result. */
+  idempotencyKey?: string | null | undefined;
+  /** The stop from now on; above 0. */
+  newValue: string;
+  /** When it happened; else the recording time. */
+  occurredAt?: string | null | undefined;
+  /** The stop before. */
+  oldValue?: string | null | undefined;
+  orderId?: string | null | undefined;
+  signalId?: string | number | null | undefined;
+  symbol: string;
+};
+
+/** Comparisons on text; all that are given must hold. */
+export type StringFilter = {
+  eq?: string | null | undefined;
+  in?: Array<string> | null | undefined;
+  isNull?: boolean | null | undefined;
+  /** Also true where the value is absent. */
+  ne?: string | null | undefined;
+  /** Also true where the value is absent. */
+  notIn?: Array<string> | null | undefined;
+  startsWith?: string | null | undefined;
+};
+
+export type SignalFieldsFragment = { id: string, symbol: string, action: SignalAction, entryPrice: string, targetPrice: string | null, stopLoss: string | null, confidence: string, strategy: string | null, rationale: string, rationaleOrigin: RationaleOrigin, producer: string, generatedAt: string, serverTimestamp: string, retentionExpiresAt: string, chainIndex: string, verificationHash: string, previousHash: string, chainHash: string };
+
+export type AuditEntryFieldsFragment = { id: string, chainIndex: string, category: AuditCategory, event: string, action: AuditAction | null, actor: string | null, role: string | null, resource: string | null, signalId: string | null, outcome: string, occurredAt: string, recordedAt: string, requestId: string | null, details: Record<string, unknown>, verificationHash: string, previousHash: string, chainHash: string };
+
+export type ViewerQueryVariables = Exact<{ [key: string]: never; }>;
+
+
+export type ViewerQuery = { viewer: { keyId: string, name: string, role: Role, expiresAt: string | null } };
+
+export type SignalQueryVariables = Exact<{
+  id: string | number;
+}>;
+
+
+export type SignalQuery = { signal: { body: string, id: string, symbol: string, action: SignalAction, entryPrice: string, targetPrice: string | null, stopLoss: string | null, confidence: string, strategy: string | null, rationale: string, rationaleOrigin: RationaleOrigin, producer: string, generatedAt: string, serverTimestamp: string, retentionExpiresAt: string, chainIndex: string, verificationHash: string, previousHash: string, chainHash: string } | null };
+
+export type SignalsQueryVariables = Exact<{
+  filter?: SignalFilter | null | undefined;
+  orderBy?: SignalOrder | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
+}>;
+
+
+export type SignalsQuery = { signals: { nodes: Array<{ id: string, symbol: string, action: SignalAction, entryPrice: string, targetPrice: string | null, stopLoss: string | null, confidence: string, strategy: string | null, rationale: string, rationaleOrigin: RationaleOrigin, producer: string, generatedAt: string, serverTimestamp: string, retentionExpiresAt: string, chainIndex: string, verificationHash: string, previousHash: string, chainHash: string }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type AuditEntryQueryVariables = Exact<{
+  id?: string | number | null | undefined;
+  chainIndex?: string | null | undefined;
+}>;
+
+
+export type AuditEntryQuery = { auditEntry: { oldData: Record<string, unknown> | null, newData: Record<string, unknown> | null, body: string, id: string, chainIndex: string, category: AuditCategory, event: string, action: AuditAction | null, actor: string | null, role: string | null, resource: string | null, signalId: string | null, outcome: string, occurredAt: string, recordedAt: string, requestId: string | null, details: Record<string, unknown>, verificationHash: string, previousHash: string, chainHash: string } | null };
+
+export type AuditEntriesQueryVariables = Exact<{
+  filter?: AuditEntryFilter | null | undefined;
+  first?: number | null | undefined;
+  after?: string | null | undefined;
+  last?: number | null | undefined;
+  before?: string | null | undefined;
+}>;
+
+
+export type AuditEntriesQuery = { auditEntries: { nodes: Array<{ id: string, chainIndex: string, category: AuditCategory, event: string, action: AuditAction | null, actor: string | null, role: string | null, resource: string | null, signalId: string | null, outcome: string, occurredAt: string, recordedAt: string, requestId: string | null, details: Record<string, unknown>, verificationHash: string, previousHash: string, chainHash: string }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type CreateSignalMutationVariables = Exact<{
+  input: CreateSignalInput;
+}>;
+
+
+export type CreateSignalMutation = { createSignal: { replayed: boolean, signal: { id: string, symbol: string, action: SignalAction, entryPrice: string, targetPrice: string | null, stopLoss: string | null, confidence: string, strategy: string | null, rationale: string, rationaleOrigin: RationaleOrigin, producer: string, generatedAt: string, serverTimestamp: string, retentionExpiresAt: string, chainIndex: string, verificationHash: string, previousHash: string, chainHash: string } } };
+
+export type CreateSignalsMutationVariables = Exact<{
+  input: CreateSignalsInput;
+}>;
+
+
+export type CreateSignalsMutation = { createSignals: { replayed: number, signals: Array<{ id: string, symbol: string, action: SignalAction, entryPrice: string, targetPrice: string | null, stopLoss: string | null, confidence: string, strategy: string | null, rationale: string, rationaleOrigin: RationaleOrigin, producer: string, generatedAt: string, serverTimestamp: string, retentionExpiresAt: string, chainIndex: string, verificationHash: string, previousHash: string, chainHash: string }> } };
+
+export type RecordEventsMutationVariables = Exact<{
+  input: RecordEventsInput;
+}>;
+
+
+export type RecordEventsMutation = { recordEvents: { entries: Array<{ id: string, chainIndex: string, category: AuditCategory, event: string, action: AuditAction | null, actor: string | null, role: string | null, resource: string | null, signalId: string | null, outcome: string, occurredAt: string, recordedAt: string, requestId: string | null, details: Record<string, unknown>, verificationHash: string, previousHash: string, chainHash: string }> } };
+
+export type CreateApiKeyMutationVariables = Exact<{
+  input: CreateApiKeyInput;
+}>;
+
+
+export type CreateApiKeyMutation = { createApiKey: { secret: string, apiKey: { id: string, name: string, role: Role, prefix: string, expiresAt: string | null } } };
+
+export type RevokeApiKeyMutationVariables = Exact<{
+  input: RevokeApiKeyInput;
+}>;
+
+
+export type RevokeApiKeyMutation = { revokeApiKey: { apiKey: { id: string, revokedAt: string | null } } };
+
+export class TypedDocumentString<TResult, TVariables>
+  extends String
+  implements DocumentTypeDecoration<TResult, TVariables>
+{
+  __apiType?: NonNullable<DocumentTypeDecoration<TResult, TVariables>['__apiType']>;
+  private value: string;
+  public __meta__?: Record<string, any> | undefined;
+
+  constructor(value: string, __meta__?: Record<string, any> | undefined) {
+    super(value);
+    this.value = value;
+    this.__meta__ = __meta__;
+  }
+
+  override toString(): string & DocumentTypeDecoration<TResult, TVariables> {
+    return this.value;
+  }
+}
+export const SignalFieldsFragmentDoc = new TypedDocumentString(`
+    fragment SignalFields on Signal {
+  id
+  symbol
+  action
+  entryPrice
+  targetPrice
+  stopLoss
+  confidence
+  strategy
+  rationale
+  rationaleOrigin
+  producer
+  generatedAt
+  serverTimestamp
+  retentionExpiresAt
+  chainIndex
+  verificationHash
+  previousHash
+  chainHash
+}
+    `, {"fragmentName":"SignalFields"}) as unknown as TypedDocumentString<SignalFieldsFragment, unknown>;
+export const AuditEntryFieldsFragmentDoc = new TypedDocumentString(`
+    fragment AuditEntryFields on AuditEntry {
+  id
+  chainIndex
+  category
+  event
+  action
+  actor
+  role
+  resource
+  signalId
+  outcome
+  occurredAt
+  recordedAt
+  requestId
+  details
+  verificationHash
+  previousHash
+  chainHash
+}
+    `, {"fragmentName":"AuditEntryFields"}) as unknown as TypedDocumentString<AuditEntryFieldsFragment, unknown>;
+export const ViewerDocument = new TypedDocumentString(`
+    query Viewer {
+  viewer {
+    keyId
+    name
+    role
+    expiresAt
+  }
+}
+    `) as unknown as TypedDocumentString<ViewerQuery, ViewerQueryVariables>;
+export const SignalDocument = new TypedDocumentString(`
+    query Signal($id: ID!) {
+  signal(id: $id) {
+    ...SignalFields
+    body
+  }
+}
+    fragment SignalFields on Signal {
+  id
+  symbol
+  action
+  entryPrice
+  targetPrice
+  stopLoss
+  confidence
+  strategy
+  rationale
+  rationaleOrigin
+  producer
+  generatedAt
+  serverTimestamp
+  retentionExpiresAt
+  chainIndex
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<SignalQuery, SignalQueryVariables>;
+export const SignalsDocument = new TypedDocumentString(`
+    query Signals($filter: SignalFilter, $orderBy: SignalOrder, $first: Int, $after: String, $last: Int, $before: String) {
+  signals(
+    filter: $filter
+    orderBy: $orderBy
+    first: $first
+    after: $after
+    last: $last
+    before: $before
+  ) {
+    nodes {
+      ...SignalFields
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    fragment SignalFields on Signal {
+  id
+  symbol
+  action
+  entryPrice
+  targetPrice
+  stopLoss
+  confidence
+  strategy
+  rationale
+  rationaleOrigin
+  producer
+  generatedAt
+  serverTimestamp
+  retentionExpiresAt
+  chainIndex
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<SignalsQuery, SignalsQueryVariables>;
+export const AuditEntryDocument = new TypedDocumentString(`
+    query AuditEntry($id: ID, $chainIndex: BigInt) {
+  auditEntry(id: $id, chainIndex: $chainIndex) {
+    ...AuditEntryFields
+    oldData
+    newData
+    body
+  }
+}
+    fragment AuditEntryFields on AuditEntry {
+  id
+  chainIndex
+  category
+  event
+  action
+  actor
+  role
+  resource
+  signalId
+  outcome
+  occurredAt
+  recordedAt
+  requestId
+  details
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<AuditEntryQuery, AuditEntryQueryVariables>;
+export const AuditEntriesDocument = new TypedDocumentString(`
+    query AuditEntries($filter: AuditEntryFilter, $first: Int, $after: String, $last: Int, $before: String) {
+  auditEntries(
+    filter: $filter
+    first: $first
+    after: $after
+    last: $last
+    before: $before
+  ) {
+    nodes {
+      ...AuditEntryFields
+    }
+    pageInfo {
+      hasNextPage
+      hasPreviousPage
+      startCursor
+      endCursor
+    }
+  }
+}
+    fragment AuditEntryFields on AuditEntry {
+  id
+  chainIndex
+  category
+  event
+  action
+  actor
+  role
+  resource
+  signalId
+  outcome
+  occurredAt
+  recordedAt
+  requestId
+  details
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<AuditEntriesQuery, AuditEntriesQueryVariables>;
+export const CreateSignalDocument = new TypedDocumentString(`
+    mutation CreateSignal($input: CreateSignalInput!) {
+  createSignal(input: $input) {
+    replayed
+    signal {
+      ...SignalFields
+    }
+  }
+}
+    fragment SignalFields on Signal {
+  id
+  symbol
+  action
+  entryPrice
+  targetPrice
+  stopLoss
+  confidence
+  strategy
+  rationale
+  rationaleOrigin
+  producer
+  generatedAt
+  serverTimestamp
+  retentionExpiresAt
+  chainIndex
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<CreateSignalMutation, CreateSignalMutationVariables>;
+export const CreateSignalsDocument = new TypedDocumentString(`
+    mutation CreateSignals($input: CreateSignalsInput!) {
+  createSignals(input: $input) {
+    replayed
+    signals {
+      ...SignalFields
+    }
+  }
+}
+    fragment SignalFields on Signal {
+  id
+  symbol
+  action
+  entryPrice
+  targetPrice
+  stopLoss
+  confidence
+  strategy
+  rationale
+  rationaleOrigin
+  producer
+  generatedAt
+  serverTimestamp
+  retentionExpiresAt
+  chainIndex
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<CreateSignalsMutation, CreateSignalsMutationVariables>;
+export const RecordEventsDocument = new TypedDocumentString(`
+    mutation RecordEvents($input: RecordEventsInput!) {
+  recordEvents(input: $input) {
+    entries {
+      ...AuditEntryFields
+    }
+  }
+}
+    fragment AuditEntryFields on AuditEntry {
+  id
+  chainIndex
+  category
+  event
+  action
+  actor
+  role
+  resource
+  signalId
+  outcome
+  occurredAt
+  recordedAt
+  requestId
+  details
+  verificationHash
+  previousHash
+  chainHash
+}`) as unknown as TypedDocumentString<RecordEventsMutation, RecordEventsMutationVariables>;
+export const CreateApiKeyDocument = new TypedDocumentString(`
+    mutation CreateApiKey($input: CreateApiKeyInput!) {
+  createApiKey(input: $input) {
+    secret
+    apiKey {
+      id
+      name
+      role
+      prefix
+      expiresAt
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<CreateApiKeyMutation, CreateApiKeyMutationVariables>;
+export const RevokeApiKeyDocument = new TypedDocumentString(`
+    mutation RevokeApiKey($input: RevokeApiKeyInput!) {
+  revokeApiKey(input: $input) {
+    apiKey {
+      id
+      revokedAt
+    }
+  }
+}
+    `) as unknown as TypedDocumentString<RevokeApiKeyMutation, RevokeApiKeyMutationVariables>;

@@ -1,0 +1,104 @@
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createDataFolder, type DataFolder } from '../support/data-folder.js';
+import { insertSignalsSql, openSession } from '../support/sql-session.js';
+import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { findFreePort } from '../support/test-server.js';
+
+let folder: DataFolder;
+let database: TestDatabase;
+
+beforeAll(async () => {
+  folder = await createDataFolder();
+  database = await createTestDatabase();
+  await using application = await openSession(database.urls.application);
+  await application.run(insertSignalsSql(3));
+});
+
+afterAll(async () => {
+  await database[Symbol.asyncDispose]();
+  await folder[Symbol.asyncDispose]();
+});
+
+interface Outcome {
+  readonly exitCode: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function verify(databaseUrl: string, ...args: string[]): Promise<Outcome> {
+  const support = join(import.meta.dirname, '../support');
+  const script = ['--import', join(support, 'typescript-hooks.js'), join(support, 'verify-command.ts')];
+  const env = { PATH: process.env['PATH'], DAYBOOK_DATA_DIR: folder.path, DATABASE_URL: databaseUrl };
+  return new Promise((resolve) => {
+    execFile(process.execPath, [...script, 'verify', ...args], { env }, (err, stdout, stderr) => {
+      resolve({ exitCode: err === null ? 0 : Number(err.code), stdout, stderr });
+    });
+  });
+}
+
+describe('verify of an intact ledger', () => {
+  test('ends with code 0 and a table of both logs', async () => {
+    const { exitCode, stdout } = await verify(database.urls.superuser);
+    expect(exitCode).toBe(0);
+    expect(stdout).toContain('signals: intact\n');
+    expect(stdout).toContain('audit: intact\n');
+  });
+
+  test('of one log prints one JSON value on stdout', async () => {
+    const { exitCode, stdout } = await verify(database.urls.superuser, '--log', 'audit', '--json');
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      intact: true,
+      logs: [{ log: 'audit', entries: 3, breakCount: 0, firstBreak: null, breaks: [] }],
+    });
+  });
+});
+
+test('verify of an altered ledger ends with code 1 and names the first break', async () => {
+  await using altered = await createTestDatabase();
+  await using superuser = await openSession(altered.urls.superuser);
+  await superuser.run(`${insertSignalsSql(3)}; SET event_triggers = off;
+    ALTER TABLE public.signals DISABLE TRIGGER USER;
+    UPDATE public.signals SET entry_price = 1 WHERE chain_index = 1`);
+  const table = await verify(altered.urls.superuser);
+  expect(table.exitCode).toBe(1);
+  expect(table.stdout).toContain('signals: first break COLUMN_MISMATCH at index 1\n');
+  const json = await verify(altered.urls.superuser, '--json');
+  expect(json.exitCode).toBe(1);
+  expect(JSON.parse(json.stdout)).toMatchObject({
+    intact: false,
+    logs: [
+      { log: 'signals', firstBreak: { code: 'COLUMN_MISMATCH', index: 1 } },
+      { log: 'audit', firstBreak: null },
+    ],
+  });
+});
+
+describe('verify that cannot run ends with code 2', () => {
+  test('where no server answers', async () => {
+    const url = `postgres://nobody@127.0.0.1:${await findFreePort()}/nothing`;
+    const { exitCode, stdout } = await verify(url, '--json');
+    expect(exitCode).toBe(2);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'DATABASE_UNAVAILABLE' } });
+  });
+
+  test('where nothing was migrated', async () => {
+    await using empty = await createEmptyDatabase();
+    const { exitCode, stderr } = await verify(empty.urls.superuser);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain('migrate up');
+  });
+
+  test.each([[['--log', 'orders']], [['--fast']], [['surplus']]])(
+    'for arguments it does not know: %j',
+    async (args) => {
+      expect((await verify(database.urls.superuser, ...args)).exitCode).toBe(2);
+    },
+  );
+
+  test('for an environment it cannot use', async () => {
+    expect((await verify('mysql://localhost/daybook')).exitCode).toBe(2);
+  });
+});
