@@ -2,7 +2,7 @@ import { followFeed, type FollowFeedOptions } from '../src/client/feed.js';
 import type { DaybookApi } from './daybook-api.js';
 
 /** What a follower has seen so far. */
-export interface Seen<Row> {
+interface Seen<Row> {
   readonly rows: readonly Row[];
   readonly frames: number;
   /** Every position of the log below it, from the start of the feed on, was looked at. */

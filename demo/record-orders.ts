@@ -3,7 +3,7 @@ import { producerName } from './demo-keys.js';
 import type { RecordedSignal } from './record-signals.js';
 
 /** What a broker would report about the order that followed a signal: accepted, filled in two parts, its stop moved. */
-export function orderEvents(signal: RecordedSignal): object[] {
+function orderEvents(signal: RecordedSignal): object[] {
   const { id: signalId, symbol, action: side, entryPrice: price } = signal;
   const orderId = `demo-order-${signalId}`;
   const order = { symbol, side, signalId, orderId };

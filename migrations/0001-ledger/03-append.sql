@@ -24,7 +24,8 @@ BEGIN
   IF restoring THEN
     supplied := NEW;
     moment := daybook.format_time(NEW.server_timestamp);
-  ELSIF NEW.supersedes IS NOT NULL AND NOT EXISTS (SELECT FROM public.signals WHERE signal_id = NEW.supersedes) THEN
+  END IF;
+  IF NEW.supersedes IS NOT NULL AND NOT EXISTS (SELECT FROM public.signals WHERE signal_id = NEW.supersedes) THEN
     RAISE EXCEPTION 'signal % cannot be superseded: it is not recorded', left(NEW.supersedes, 128)
       USING ERRCODE = 'DB003', CONSTRAINT = 'signals_supersedes_known';
   END IF;

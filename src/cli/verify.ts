@@ -9,7 +9,7 @@ import { verifyLogs, type LogVerification } from '../ledger/verify-log.js';
 import { VerifyProgressReport } from './verify-progress.js';
 
 /** Exit codes of `daybook verify`. */
-export const verifyExitCodes = { intact: 0, broken: 1, notRun: 2 } as const;
+const verifyExitCodes = { intact: 0, broken: 1, notRun: 2 } as const;
 
 interface VerifyCommandOptions {
   readonly log?: LogName;
@@ -63,7 +63,7 @@ async function verify({ log, json = false }: VerifyCommandOptions): Promise<numb
     progress.stop();
     const { code, message } = describeFailure(err);
     if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`The ledger was not verified: ${message} (${code})\n`);
+    process.stderr.write(`${code}: the ledger was not verified: ${message}\n`);
     return verifyExitCodes.notRun;
   } finally {
     process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
@@ -78,7 +78,7 @@ function describeFailure(err: unknown): { code: string; message: string } {
     return { code: 'DATABASE_UNAVAILABLE', message: 'the database holds no ledger yet: run daybook migrate up' };
   }
   const isAbort = err instanceof Error && err.message === 'interrupted';
-  return isAbort ? { code: 'INTERRUPTED', message: 'it was interrupted' } : mapDatabaseError(err);
+  return isAbort ? { code: 'SHUTTING_DOWN', message: 'the check was interrupted' } : mapDatabaseError(err);
 }
 
 function describe(verifications: readonly LogVerification[]): string {

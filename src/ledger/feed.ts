@@ -106,6 +106,7 @@ async function makeFrame<Log extends LogName>(
   let bytes = 0;
   let cursor = from;
   for (;;) {
+    if (cursor < tail.head) await tail.frames.rest();
     while (cursor < tail.head && cursor < limit && rows.length < batch && bytes < frameBytesMax) {
       const chunk = await tail.read(cursor, matches === undefined ? batch - rows.length : scanRowsMax);
       for (const row of chunk) {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { rowBytes } from './recent-rows.js';
 
 /**
@@ -14,6 +15,9 @@ export interface Frame<Row> {
 /** Finished frames kept for subscribers that come to the same position a little later. */
 const recentFramesMax = 64;
 const recentBytesMax = 8 * 1024 * 1024;
+
+/** The longest that rows wait for others to share their frame. */
+const restMsMax = 50;
 
 interface Joiner<Row> {
   readonly resolve: (frame: Frame<Row> | null) => void;
@@ -33,6 +37,16 @@ export class SharedFrames<Row extends { chainIndex: string; body: string }> {
   readonly #making = new Map<string, Making<Row>>();
   readonly #recent = new Map<string, { frame: Frame<Row>; bytes: number }>();
   #recentBytes = 0;
+  #restUntilMs = 0;
+
+  /**
+   * Waits as long as handing out the last shared frame took. Under load rows gather meanwhile and go out together, and
+   * half of the time is left for other work; a single row after a pause is not delayed.
+   */
+  async rest(): Promise<void> {
+    const restMs = this.#restUntilMs - performance.now();
+    if (restMs >= 1) await delay(restMs);
+  }
 
   /**
    * The frame under `key`, made by `make` where nobody has or does. Null when `signal` aborts first; `make` is aborted
@@ -77,6 +91,7 @@ export class SharedFrames<Row extends { chainIndex: string; body: string }> {
     this.#making.set(key, making);
     const finish = (settle: (joiner: Joiner<Row>) => void) => {
       if (this.#making.get(key) === making) this.#making.delete(key);
+      if (making.joiners.size > 1) this.#measureHandingOut();
       for (const joiner of making.joiners) settle(joiner);
       making.joiners.clear();
     };
@@ -89,6 +104,15 @@ export class SharedFrames<Row extends { chainIndex: string; body: string }> {
       (error: unknown) => finish((joiner) => joiner.reject(error)),
     );
     return making;
+  }
+
+  /** Subscribers send within the turn of the event loop in which they get their frame. */
+  #measureHandingOut(): void {
+    const startedMs = performance.now();
+    setImmediate(() => {
+      const endedMs = performance.now();
+      this.#restUntilMs = endedMs + Math.min(restMsMax, endedMs - startedMs);
+    });
   }
 
   #remember(key: string, frame: Frame<Row>): void {

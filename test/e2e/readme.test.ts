@@ -139,7 +139,7 @@ test.each(blocks)('the command of the README does what it says: %#', async (bloc
   const { exitCode, stdout, stderr } = expected.delayed
     ? await waitUntil(`${expected.piece} shows it`, async () => {
         const ran = await run(block);
-        return expected.output.test(ran.stdout) && ran;
+        return expected.output.test(ran.stdout) ? ran : null;
       })
     : await run(block);
   expect({ exitCode, stderr }).toMatchObject({ exitCode: expected.exitCode ?? 0 });

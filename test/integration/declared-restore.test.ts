@@ -16,7 +16,10 @@ beforeAll(async () => {
   source = await createTestDatabase();
   await using application = await openSession(source.urls.application);
   await application.run(`BEGIN; ${insertSignalsSql(5)}; SAVEPOINT one; ${insertEntriesSql(3)}; COMMIT`);
-  await application.run(insertSignalsSql(2, 'later'));
+  await application.run(insertSignalsSql(1, 'later'));
+  await application.run(`INSERT INTO public.signals (symbol, action, entry_price, confidence, rationale, supersedes)
+    SELECT symbol, 'SELL', 2, 0.5, 'It corrects the first signal of this log', signal_id
+    FROM public.signals WHERE chain_index = 0`);
   dump = { signals: await read(application, 'signals'), audit_entries: await read(application, 'audit_entries') };
 });
 
@@ -100,7 +103,7 @@ describe('a declared restore', () => {
     ['a retention date', ({ signals }) => (signals[1]!.retention_expires_at = '2026-01-01 00:00:00+00')],
     ['an index', ({ signals }) => (signals[1]!.chain_index = '9')],
     ['a row less', ({ signals }) => signals.splice(1, 1)],
-    ['two rows in each other’s place', ({ signals }) => signals.reverse()],
+    ['two rows in each other’s place', ({ signals }) => signals.splice(1, 2, signals[2]!, signals[1]!)],
     ['details', ({ audit_entries: entries }) => (entries[6]!.details = '{"note":"altered","number":1}')],
   ];
 
@@ -115,6 +118,13 @@ describe('a declared restore', () => {
     ).rejects.toMatchObject({ code: 'DB005' });
     await migrator.run('ROLLBACK');
     expect(await migrator.value('SELECT count(*)::int FROM public.signals')).toBe(0);
+  });
+
+  test('refuses a signal that supersedes one which is not there', async () => {
+    const copy = structuredClone(dump);
+    copy.signals.at(-1)!.supersedes = 'nobody';
+    await declare();
+    await expect(load('signals', copy.signals)).rejects.toMatchObject({ code: 'DB003' });
   });
 
   test('needs empty logs', async () => {

@@ -28,8 +28,8 @@ interface Outcome {
 }
 
 function verify(databaseUrl: string, ...args: string[]): Promise<Outcome> {
-  const support = join(import.meta.dirname, '../support');
-  const script = ['--import', join(support, 'typescript-hooks.js'), join(support, 'verify-command.ts')];
+  const root = join(import.meta.dirname, '../..');
+  const script = ['--import', join(root, 'test/support/typescript-hooks.js'), join(root, 'src/main.ts')];
   const env = { PATH: process.env['PATH'], DAYBOOK_DATA_DIR: folder.path, DATABASE_URL: databaseUrl };
   return new Promise((resolve) => {
     execFile(process.execPath, [...script, 'verify', ...args], { env }, (err, stdout, stderr) => {

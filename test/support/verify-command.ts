@@ -1,7 +1,0 @@
-import { Command } from 'commander';
-import { addVerifyCommand } from '../../src/cli/verify.js';
-
-/** The command `verify` alone, as a process. */
-const program = new Command('daybook');
-addVerifyCommand(program);
-await program.parseAsync();
