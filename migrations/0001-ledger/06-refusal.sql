@@ -122,7 +122,10 @@ BEGIN
   IF session_user = 'daybook_migrator' OR TG_TAG = 'REINDEX' THEN
     RETURN;
   END IF;
-  IF TG_EVENT = 'sql_drop' THEN
+  -- Before the command, for drops that could take this function along; whatever they name is not the caller's to drop.
+  IF TG_EVENT = 'ddl_command_start' THEN
+    offending := 'its schema';
+  ELSIF TG_EVENT = 'sql_drop' THEN
     SELECT object_identity INTO offending FROM pg_event_trigger_dropped_objects() WHERE NOT is_temporary LIMIT 1;
   ELSE
     SELECT coalesce(object_identity, command_tag) INTO offending FROM pg_event_trigger_ddl_commands()

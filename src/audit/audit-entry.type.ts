@@ -5,13 +5,13 @@ import { BigIntScalar, DateTimeScalar, HashScalar, JSONObjectScalar } from '../g
 import { auditActions, auditCategories, type AuditAction, type AuditCategory } from '../ledger/new-entries.js';
 
 /** GraphQL enums whose values are their own names. */
-export const AuditCategoryEnum = Object.fromEntries(auditCategories.map((name) => [name, name]));
+const AuditCategoryEnum = Object.fromEntries(auditCategories.map((name) => [name, name]));
 registerEnumType(AuditCategoryEnum, {
   name: 'AuditCategory',
   description: 'What an audit entry is about.',
 });
 
-export const AuditActionEnum = Object.fromEntries(auditActions.map((name) => [name, name]));
+const AuditActionEnum = Object.fromEntries(auditActions.map((name) => [name, name]));
 registerEnumType(AuditActionEnum, { name: 'AuditAction', description: 'What the actor did.' });
 
 @ObjectType({

@@ -2,7 +2,7 @@ import { Field, ID, InputType, ObjectType, registerEnumType } from 'type-graphql
 import { DateTimeScalar, DecimalScalar } from '../graphql/scalars.js';
 import { AuditEntry } from './audit-entry.type.js';
 
-export enum OrderSide {
+enum OrderSide {
   BUY = 'BUY',
   SELL = 'SELL',
 }

@@ -9,7 +9,7 @@ import { eventRules } from './event-rules.js';
 import type { EventInput } from './event.type.js';
 
 /** Most events of one mutation. */
-export const eventsPerCallMax = 1_000;
+const eventsPerCallMax = 1_000;
 
 /**
  * Records typed events of the trading pipeline, all or nothing, with the call's entry in the same transaction. Throws

@@ -1,9 +1,5 @@
 import canonicalize from 'canonicalize';
 
-/** Values that have one exact canonical form: numbers are integers within ±(2^53 − 1), text has no lone surrogate. */
-export type CanonicalValue =
-  null | boolean | number | string | readonly CanonicalValue[] | { readonly [key: string]: CanonicalValue | undefined };
-
 /** Why a value has no canonical form, and where: `path` is a JSON pointer. */
 export class NotCanonicalError extends Error {
   override readonly name = 'NotCanonicalError';

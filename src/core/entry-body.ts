@@ -50,9 +50,6 @@ export interface AuditContent {
   readonly newData: string | null;
 }
 
-/** Largest body in UTF-8 bytes: a tlog-tiles entry bundle has 16 bits for its length. */
-export const bodyBytesMax = 65_535;
-
 /** Body of a signal, keys in the order of RFC 8785; absent values are absent keys. */
 export function encodeSignalBody(signal: SignalContent): string {
   return `{${[

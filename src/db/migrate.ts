@@ -64,7 +64,7 @@ export async function migrateDown(input: MigrateInput): Promise<string | null> {
         await orm.migrator.down({ migrations: [last.name], transaction: em.getTransactionContext<object>() });
       });
     } catch (err) {
-      throw sqlState(err) === LEDGER_HOLDS_ENTRIES ? refusal(last.name, (err as Error).message, err) : err;
+      throw sqlState(err) === LEDGER_HOLDS_ENTRIES ? refusal(last.name, 'the ledger holds entries', err) : err;
     }
     return last.name;
   });

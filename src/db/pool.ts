@@ -5,9 +5,9 @@ const oids = { bytea: 17, json: 114, timestamptz: 1184, numeric: 1700, int8: 20,
 
 /** `2026-11-20 10:00:00.12+00`, the text of a session in UTC, becomes `2026-11-20T10:00:00.120000Z`. */
 function timestampFromText(text: string): string {
-  const zone = text.lastIndexOf('+');
-  if (zone < 0 || text.length < 22) return text;
-  const fraction = text.slice(20, zone);
+  // Anything else, such as infinity or a year BC, stays as it is: only tampering brings it into the ledger.
+  if (!text.endsWith('+00') || text.length < 22) return text;
+  const fraction = text.slice(20, -3);
   return `${text.slice(0, 10)}T${text.slice(11, 19)}.${fraction.padEnd(6, '0')}Z`;
 }
 

@@ -5,10 +5,15 @@ import { roles, type RoleUrls } from './roles.js';
 
 const installLock = '7219460237150043';
 const attemptServer = 'daybook_attempts';
+const cascadingTags = ['DROP SCHEMA', 'DROP FUNCTION', 'DROP ROUTINE', 'DROP OWNED', 'DROP EXTENSION', 'DROP LANGUAGE']
+  .map((tag) => `'${tag}'`)
+  .join(', ');
 /** Name of each event trigger and the event it fires on; both run daybook.refuse_ddl(). */
 const eventTriggers = [
   ['daybook_refuse_ddl', 'ddl_command_end'],
   ['daybook_refuse_drop', 'sql_drop'],
+  // A drop that takes the function, its schema or its language along would take the other two triggers along as well.
+  ['daybook_refuse_cascade', `ddl_command_start WHEN TAG IN (${cascadingTags})`],
 ] as const;
 
 /**

@@ -3,7 +3,7 @@ import { encodeCursor, type Page } from '../ledger/read-entries.js';
 import type { LogName } from '../ledger/rows.js';
 
 @ObjectType({ simpleResolvers: true, description: 'Where a page lies in its list.' })
-export class PageInfo {
+class PageInfo {
   @Field(() => Boolean) hasNextPage!: boolean;
   @Field(() => Boolean) hasPreviousPage!: boolean;
   @Field(() => String, { nullable: true }) startCursor!: string | null;

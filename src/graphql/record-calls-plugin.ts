@@ -1,7 +1,8 @@
 import type { ApolloServerPlugin, GraphQLRequestContext, GraphQLRequestListener } from '@apollo/server';
-import { Kind, type OperationDefinitionNode } from 'graphql';
+import { GraphQLError, Kind, type OperationDefinitionNode } from 'graphql';
 import type { Logger } from 'pino';
-import { DaybookError } from '../errors.js';
+import { DaybookError, errorCatalogue } from '../errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
 import { finishCalls } from './finish-calls.js';
 import { checkCost } from './query-limits.js';
 import type { RequestContext } from './request-context.js';
@@ -12,10 +13,14 @@ export function recordCallsPlugin(log: Logger): ApolloServerPlugin<RequestContex
     didResolveOperation: (request) => {
       const { schema, document, operation, operationName, contextValue } = request;
       if (contextValue.calls.principal === null && operation !== undefined && asksForSchema(operation)) {
-        return Promise.reject(new DaybookError('UNAUTHENTICATED', 'reading the schema takes a valid API key'));
+        return Promise.reject(refusal(new DaybookError('UNAUTHENTICATED', 'reading the schema takes a valid API key')));
       }
-      if (document !== undefined) checkCost(schema, document, operationName, request.request.variables ?? {});
-      return Promise.resolve();
+      try {
+        if (document !== undefined) checkCost(schema, document, operationName, request.request.variables ?? {});
+        return Promise.resolve();
+      } catch (error) {
+        return Promise.reject(refusal(toDaybookError(error)));
+      }
     },
     willSendResponse: async (request) => {
       const { calls } = request.contextValue;
@@ -25,6 +30,12 @@ export function recordCallsPlugin(log: Logger): ApolloServerPlugin<RequestContex
     },
   };
   return { requestDidStart: () => Promise.resolve(listener) };
+}
+
+/** Refused before anything ran, so the answer as a whole has the status of its error. */
+function refusal(error: DaybookError): GraphQLError {
+  const http = { status: errorCatalogue[error.code].httpStatus };
+  return new GraphQLError(error.message, { originalError: error, extensions: { code: error.code, http } });
 }
 
 /** True unless every root field is the ledger's own: those authorise themselves. */

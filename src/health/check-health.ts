@@ -12,7 +12,7 @@ export interface HealthCheck {
 }
 
 /** A safeguard that this installation lacks; what it costs and how to get it. */
-export interface MissingSafeguard {
+interface MissingSafeguard {
   readonly name: string;
   readonly cause: string;
   readonly mend: string;

@@ -24,7 +24,7 @@ export interface SocketLimits extends ConnectionLimits {
   readonly recheckIntervalMs: number;
 }
 
-export const defaultSocketLimits: SocketLimits = {
+const defaultSocketLimits: SocketLimits = {
   connectionsMax: 5_000,
   operationsMax: 32,
   // A mutation with 1,000 signals of usual length fits.

@@ -15,7 +15,7 @@ export function bearerKey(authorization: string | undefined): string | null {
  * The client's address: the socket's, or what the last `trustedProxies` proxies reported in X-Forwarded-For. What a client
  * itself wrote into that header is never believed.
  */
-export function clientAddress(request: IncomingMessage, trustedProxies: number): string | null {
+function clientAddress(request: IncomingMessage, trustedProxies: number): string | null {
   const socketAddress = request.socket.remoteAddress?.replace(/^::ffff:/, '') ?? null;
   if (trustedProxies === 0) return socketAddress;
   const forwarded = String(request.headers['x-forwarded-for'] ?? '')

@@ -25,7 +25,7 @@ const checkedDocumentsMax = 200;
 const checkedDocumentCharactersMax = 16_384;
 
 /** What resolvers and records may know of an operation that came over a socket. */
-export interface SocketOperation<Caller> {
+interface SocketOperation<Caller> {
   readonly caller: Caller;
   readonly request: IncomingMessage;
   readonly connectionId: string;

@@ -28,6 +28,8 @@ const constraintMessages: Readonly<Record<string, string | readonly [ErrorCode, 
   signals_supersedes_key: ['ALREADY_SUPERSEDED', 'that signal is already superseded: supersede its successor instead'],
   signals_supersedes_known: ['NOT_FOUND', 'the signal to supersede is not recorded'],
   signals_generated_at_past: 'generatedAt lies more than five minutes in the future: check the clock of the producer',
+  api_keys_name_key: 'name is taken by another valid key: revoke that one or choose another name',
+  api_keys_name_check: 'name must have 1 to 200 characters',
   signals_body_size: ['ENTRY_TOO_LARGE', "the signal's body would exceed 65,535 bytes: shorten its rationale"],
   audit_entries_body_size: ['ENTRY_TOO_LARGE', "the entry's body would exceed 65,535 bytes: shorten its texts"],
 };

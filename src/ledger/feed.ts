@@ -8,7 +8,7 @@ import type { LogTail } from './tail-log.js';
 export type { Frame } from './shared-frames.js';
 
 /** Rows that one frame may hold. */
-export const batchRowsMax = 1_000;
+const batchRowsMax = 1_000;
 /** A frame is sent at least so often, with rows or without. */
 const frameIntervalMs = 5_000;
 /** Positions one frame may cover while its filter drops the rows. */

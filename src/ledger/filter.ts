@@ -8,7 +8,7 @@ const nestingMax = 8;
 const listValuesMax = 1_000;
 
 /** How a column's values compare: exact text, integers, decimals, or canonical times. */
-export type FieldKind = 'text' | 'uuid' | 'integer' | 'decimal' | 'time';
+type FieldKind = 'text' | 'uuid' | 'integer' | 'decimal' | 'time';
 
 /** Filterable property of a row → its column and kind. */
 export type FilterFields = Readonly<Record<string, { readonly column: string; readonly kind: FieldKind }>>;

@@ -4,7 +4,7 @@ import { conditionToSql, type Condition, type FilterFields } from './filter.js';
 import { auditColumns, logs, selectList, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
 
 /** Most rows of one page, and how many when the caller does not say. */
-export const pageRowsMax = 1_000;
+const pageRowsMax = 1_000;
 export const pageRowsDefault = 50;
 
 /** Properties that filters may name: those with an index, so that no filter scans a whole log for its first page. */

@@ -275,7 +275,8 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
 
   #alarm(error: unknown): void {
     if (!(error instanceof DaybookError) || error.code !== 'LEDGER_BROKEN') return;
-    const isNews = this.#broken?.message !== error.message;
+    // The same damage reads differently from one look to the next: one alarm until the log is continuous again.
+    const isNews = this.#broken === null;
     this.#broken = error;
     if (!isNews) return;
     this.#options.logger.error({ err: error, log: this.#options.log }, 'the stored log contradicts itself');
@@ -283,10 +284,20 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     this.#wakeWaiters();
   }
 
+  /** Throws CURSOR_EXPIRED where `from` is gone because the log starts later than this node knew. */
+  async #refuseArchived(from: bigint): Promise<void> {
+    const { log } = this.#options;
+    const { first } = await readExtent(this.#history, log, null);
+    if (first === null || first <= from) return;
+    this.#firstRetained = first;
+    throw new DaybookError('CURSOR_EXPIRED', `the ${log} log starts at ${first}`);
+  }
+
   async #readHistory(from: bigint, count: number): Promise<readonly RowOf[Log][]> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         const rows = await readRowsFrom(this.#history, this.#options.log, from, count);
+        if (rows[0]?.chainIndex !== from.toString()) await this.#refuseArchived(from);
         assertContinuous(this.#options.log, rows, from, undefined);
         if (rows.length < count) {
           throw new DaybookError('LEDGER_BROKEN', `entry ${from + BigInt(rows.length)} of the log is missing`);

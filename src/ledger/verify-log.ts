@@ -7,7 +7,7 @@ import { verifyPairs } from './verify-pairs.js';
 import { rowRules, RowVerifier, type LedgerRow, type RowRules } from './verify-rows.js';
 
 /** Rows per fetch: large enough to hide the round trip, small enough that two batches of largest entries fit in memory. */
-const fetchRows = 2_000;
+const fetchRows = 500;
 
 export interface VerifyOptions {
   /** Where the ledger is, for a role that may read it, or an open connection made with ledgerConnection, not in use. */

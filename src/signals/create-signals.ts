@@ -10,7 +10,7 @@ import type { CreateSignalInput } from './signal.type.js';
 import { templateRationale } from './template-rationale.js';
 
 /** Most signals of one mutation: a transaction of a size that other callers can wait for. */
-export const signalsPerCallMax = 1_000;
+const signalsPerCallMax = 1_000;
 
 /**
  * Records signals, all or nothing, with the call's audit entry in the same transaction. Throws BAD_USER_INPUT naming item

@@ -38,6 +38,10 @@ const changes: [string, string][] = [
   ['a change of rights', 'GRANT UPDATE ON public.signals TO PUBLIC'],
   ['a change of owner', 'ALTER TABLE public.signals OWNER TO CURRENT_USER'],
   ['removing the loop-back server', 'DROP SERVER daybook_attempts CASCADE'],
+  ['removing the schema of the guards', 'DROP SCHEMA daybook CASCADE'],
+  ['removing the guard itself', 'DROP FUNCTION daybook.refuse_ddl() CASCADE'],
+  ['removing all that the owner has', 'DROP OWNED BY daybook_owner CASCADE'],
+  ['removing the extension', 'DROP EXTENSION dblink CASCADE'],
 ];
 
 describe('a change of the schema', () => {

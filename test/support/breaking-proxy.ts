@@ -5,7 +5,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
  * What becomes of the next COMMIT: `lost` never reaches the server, `unanswered` does and the answer is lost. Either way
  * the connection breaks.
  */
-export type CommitFault = 'lost' | 'unanswered';
+type CommitFault = 'lost' | 'unanswered';
 
 /** A TCP relay to PostgreSQL that breaks connections at a chosen point. */
 export interface BreakingProxy extends AsyncDisposable {
