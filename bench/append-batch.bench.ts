@@ -1,5 +1,4 @@
-import { pino } from 'pino';
-import { LedgerWriter } from '../src/ledger/append-entries.js';
+import type { LedgerWriter } from '../src/ledger/append-entries.js';
 import type { AppendRequest } from '../src/ledger/commit-batch.js';
 import { startBenchDatabase } from './bench-database.js';
 import type { Bench, Comparison } from './comparison.js';
@@ -14,6 +13,7 @@ import {
 } from './plain-rows.js';
 import { createPlainTables } from './plain-tables.js';
 import { numbered, sampleEntry, sampleSignal } from './sample-rows.js';
+import { openWriter } from './store-rows.js';
 
 const batchRows = 1_000;
 const batchesPerRound = 5;
@@ -56,11 +56,7 @@ const kinds: readonly Kind[] = [
 export const appendBatch: Bench = async ({ progress }) => {
   await using database = await startBenchDatabase();
   await createPlainTables(database.urls, ['signals', 'audit_entries']);
-  await using writer = new LedgerWriter({
-    url: database.urls.application,
-    queueRowsMax: 20_000,
-    log: pino({ level: 'silent' }),
-  });
+  await using writer = openWriter(database);
   await using plain = await connectAsWriter(database.urls.application);
 
   const lines: Comparison[] = [];

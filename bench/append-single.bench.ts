@@ -1,11 +1,10 @@
-import { pino } from 'pino';
-import { LedgerWriter } from '../src/ledger/append-entries.js';
 import { startBenchDatabase } from './bench-database.js';
 import type { Bench } from './comparison.js';
 import { compare, measureInTurns, median } from './measure-pairs.js';
 import { connectAsWriter, insertPlainRow, inBatches, LedgerRows } from './plain-rows.js';
 import { createPlainTables } from './plain-tables.js';
 import { numbered, sampleEntry } from './sample-rows.js';
+import { openWriter } from './store-rows.js';
 
 const rounds = 12;
 const warmUpRounds = 3;
@@ -18,11 +17,7 @@ const callsOf256 = 7_680;
 export const appendSingle: Bench = async ({ progress }) => {
   await using database = await startBenchDatabase();
   await createPlainTables(database.urls, ['audit_entries']);
-  await using writer = new LedgerWriter({
-    url: database.urls.application,
-    queueRowsMax: 20_000,
-    log: pino({ level: 'silent' }),
-  });
+  await using writer = openWriter(database);
   await using plain = await connectAsWriter(database.urls.application);
   const ledgerRows = new LedgerRows(plain);
   const makeEntries = numbered(sampleEntry);

@@ -31,7 +31,8 @@ export class LedgerRows {
       values: [first, first + count - 1],
       rowMode: 'array',
     });
-    if (found.rows.length !== count) throw new Error(`${table} has ${found.rows.length} rows from ${first}, not ${count}`);
+    if (found.rows.length !== count)
+      throw new Error(`${table} has ${found.rows.length} rows from ${first}, not ${count}`);
     this.#next.set(table, first + count);
     return { table, columns, arrays: columns.map((_, place) => found.rows.map((row) => row[place])) };
   }

@@ -1,9 +1,9 @@
 import { Kind, visit, type DocumentNode, type ExecutionResult, type OperationDefinitionNode } from 'graphql';
 
 /** Results kept at a time; one per frame and distinct operation among the subscribers. */
-const sharedResultsMax = 256;
+const sharedResultsMax = 128;
 /** JSON bytes of the results kept. */
-const sharedBytesMax = 16 * 1024 * 1024;
+const sharedBytesMax = 8 * 1024 * 1024;
 
 /** Argument of a feed's root field that says where to start; it does not change what a frame says. */
 const cursorArgument = 'after';
@@ -50,7 +50,7 @@ export class SharedExecution {
   #keep(shared: Shared): void {
     this.#kept.push(shared);
     this.#keptBytes += shared.bytes;
-    while (this.#kept.length > sharedResultsMax || this.#keptBytes > sharedBytesMax) {
+    while (this.#kept.length > 1 && (this.#kept.length > sharedResultsMax || this.#keptBytes > sharedBytesMax)) {
       const oldest = this.#kept.shift();
       if (oldest === undefined) return;
       oldest.results.delete(oldest.key);

@@ -13,8 +13,8 @@ export interface Frame<Row> {
 }
 
 /** Finished frames kept for subscribers that come to the same position a little later. */
-const recentFramesMax = 64;
-const recentBytesMax = 8 * 1024 * 1024;
+const recentFramesMax = 32;
+const recentBytesMax = 4 * 1024 * 1024;
 
 /** The longest that rows wait for others to share their frame. */
 const restMsMax = 50;
@@ -120,7 +120,8 @@ export class SharedFrames<Row extends { chainIndex: string; body: string }> {
     this.#recent.set(key, { frame, bytes });
     this.#recentBytes += bytes;
     for (const [oldest, { bytes: oldestBytes }] of this.#recent) {
-      if (this.#recent.size <= recentFramesMax && this.#recentBytes <= recentBytesMax) return;
+      const fits = this.#recent.size <= recentFramesMax && this.#recentBytes <= recentBytesMax;
+      if (fits || this.#recent.size === 1) return;
       this.#recent.delete(oldest);
       this.#recentBytes -= oldestBytes;
     }

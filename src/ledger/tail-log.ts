@@ -22,8 +22,12 @@ const reconnectPauseMinMs = 100;
 const reconnectPauseMaxMs = 2_000;
 /** A connection that answers nothing for so long is replaced; otherwise a network that swallows packets stops the feed. */
 const queryTimeoutMs = 10_000;
-const recentRowsMax = 8_192;
-const recentBytesMax = 16 * 1024 * 1024;
+/**
+ * Rows kept for feeds that are a moment behind. Few, so that most die young: rows that stay long enough to grow old make
+ * the process several times as large as themselves before they are collected.
+ */
+const recentRowsMax = 2_048;
+const recentBytesMax = 4 * 1024 * 1024;
 
 export interface LogTailOptions<Log extends LogName> {
   /** URL of the application role, directly to PostgreSQL: LISTEN does not work through a transaction pooler. */
