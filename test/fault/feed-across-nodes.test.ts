@@ -127,7 +127,7 @@ test('a key that expires closes its connection with 4403, and an expired one is 
         socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${key}` } })),
       );
       socket.on('message', (data) => {
-        if (String(data).includes('connection_ack')) {
+        if ((data as Buffer).toString().includes('connection_ack')) {
           const payload = { query: 'subscription { auditFeed { cursor } }' };
           socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
         }

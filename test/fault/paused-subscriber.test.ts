@@ -46,7 +46,7 @@ test('a client paused over 20,000 entries costs no memory and misses nothing whe
     socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${adminKey}` } })),
   );
   socket.on('message', (data) => {
-    const message = JSON.parse(String(data)) as { type: string; payload: any };
+    const message = JSON.parse((data as Buffer).toString()) as { type: string; payload: any };
     if (message.type === 'connection_ack') {
       const payload = { query: 'subscription { auditFeed { cursor entries { chainIndex body details } } }' };
       socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
