@@ -19,7 +19,7 @@ const mutation = `mutation Record($input: CreateSignalInput!) {
 const makeSignals = numbered(sampleSignal);
 
 /** Signals recorded one a request over HTTP; each answer means that the row is on disk. */
-export const api: Bench = async ({ progress }) => {
+export const api: Bench = async ({ progress, signal }) => {
   await using database = await startBenchDatabase();
   await createPlainTables(database.urls, ['signals']);
   using load = new HttpLoad(connections);
@@ -35,6 +35,7 @@ export const api: Bench = async ({ progress }) => {
   for (const target of [plain, node.target]) await expectSignal(load, target);
   const samples = await measureInTurns({
     progress,
+    signal,
     doing: `${connections} connections`,
     rounds,
     warmUpRounds,

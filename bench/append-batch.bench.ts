@@ -53,7 +53,7 @@ const kinds: readonly Kind[] = [
  * Appends of 1,000 rows, one after the other, against plain INSERTs that store the very same rows: every column, bodies
  * and hashes ready-made, the same statement form and transactions, the same indexes and constraints, no triggers.
  */
-export const appendBatch: Bench = async ({ progress }) => {
+export const appendBatch: Bench = async ({ progress, signal }) => {
   await using database = await startBenchDatabase();
   await createPlainTables(database.urls, ['signals', 'audit_entries']);
   await using writer = openWriter(database);
@@ -69,6 +69,7 @@ export const appendBatch: Bench = async ({ progress }) => {
     await ours();
     const samples = await measureInTurns({
       progress: (share, doing) => progress((place + share) / kinds.length, doing),
+      signal,
       doing: kind.what,
       rounds,
       warmUpRounds,

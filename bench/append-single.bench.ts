@@ -1,7 +1,7 @@
 import { startBenchDatabase } from './bench-database.js';
 import type { Bench } from './comparison.js';
 import { compare, measureInTurns, median } from './measure-pairs.js';
-import { connectAsWriter, insertPlainRow, inBatches, LedgerRows } from './plain-rows.js';
+import { connectAsWriter, insertPlainRow, insertPlainRows, inBatches, LedgerRows } from './plain-rows.js';
 import { createPlainTables } from './plain-tables.js';
 import { numbered, sampleEntry } from './sample-rows.js';
 import { openWriter } from './store-rows.js';
@@ -10,11 +10,12 @@ const rounds = 12;
 const warmUpRounds = 3;
 /** Calls of one round, so that each side takes about a quarter of a second. */
 const callsAlone = 150;
+const transactionsOf16 = 60;
 const callsOf16 = 1_600;
 const callsOf256 = 7_680;
 
 /** One event a call: how far callers that come together share a transaction, and how long each of them waits. */
-export const appendSingle: Bench = async ({ progress }) => {
+export const appendSingle: Bench = async ({ progress, signal }) => {
   await using database = await startBenchDatabase();
   await createPlainTables(database.urls, ['audit_entries']);
   await using writer = openWriter(database);
@@ -34,6 +35,7 @@ export const appendSingle: Bench = async ({ progress }) => {
   };
   const samples = await measureInTurns({
     progress,
+    signal,
     doing: 'one event a call',
     rounds,
     warmUpRounds,
@@ -41,6 +43,13 @@ export const appendSingle: Bench = async ({ progress }) => {
       plainP50: async () => {
         const rows = inBatches(await ledgerRows.take('audit_entries', callsAlone), 1);
         const { latenciesMs } = await callTogether(1, callsAlone, (call) => insertPlainRow(plain, rows[call]));
+        return median(latenciesMs);
+      },
+      plainOf16P50: async () => {
+        const rows = inBatches(await ledgerRows.take('audit_entries', transactionsOf16 * 16), 16);
+        const { latenciesMs } = await callTogether(1, transactionsOf16, (call) =>
+          insertPlainRows(plain, rows.slice(call, call + 1)),
+        );
         return median(latenciesMs);
       },
       of16P50: async () => {
@@ -66,6 +75,13 @@ export const appendSingle: Bench = async ({ progress }) => {
       baselineIs: 'p50 of a plain autocommit INSERT, one connection',
       unit: 'ms',
       target: { atMost: 3 },
+    }),
+    compare(samples, 'of16P50', 'plainOf16P50', {
+      bench,
+      what: '16 concurrent callers, p50 of a call',
+      baselineIs: 'p50 of a plain transaction of 16 such rows, one connection',
+      unit: 'ms',
+      target: null,
     }),
   ];
 };

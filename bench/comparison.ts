@@ -24,6 +24,8 @@ export interface Comparison {
 export interface BenchContext {
   /** Says on standard error how far the bench is, `share` from 0 to 1. */
   readonly progress: (share: number, doing: string) => void;
+  /** Aborted when the run is to end: the bench throws its reason and leaves nothing behind. */
+  readonly signal: AbortSignal;
 }
 
 /** Measures ours against its baseline on a server of its own, which is gone when the promise settles. */

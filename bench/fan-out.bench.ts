@@ -25,7 +25,7 @@ const greetings = [
 ];
 
 /** New entries to 1,000 subscribers of one feed, each resumable and checked for gaps, against a raw broadcast. */
-export const fanOut: Bench = async ({ progress }) => {
+export const fanOut: Bench = async ({ progress, signal }) => {
   await using database = await startBenchDatabase();
   await using node = await startDaybookNode(database);
   await using writer = openWriter(database);
@@ -45,6 +45,7 @@ export const fanOut: Bench = async ({ progress }) => {
   const makeEntries = numbered(sampleEntry);
   const samples = await measureInTurns({
     progress,
+    signal,
     doing: `${entriesPerRound} entries to ${subscribers} subscribers`,
     rounds,
     warmUpRounds,

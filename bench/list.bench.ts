@@ -8,8 +8,8 @@ import { storeRows } from './store-rows.js';
 import type { PostgraphileOptions } from './servers/postgraphile.js';
 
 const signalsStored = 5_000;
-const requestsPerRound = 400;
-const rounds = 10;
+const requestsPerRound = 500;
+const rounds = 16;
 /** Both servers go on becoming faster for some thousand requests. */
 const warmUpRounds = 5;
 const connections = 8;
@@ -30,7 +30,7 @@ const ourQuery = `{ signals(first: 100) { nodes { id ${columns} } } }`;
 const theirQuery = `{ allSignals(first: 100) { nodes { signalId ${columns} } } }`;
 
 /** Processor time that the serving process, not its database, spends on a list of 100 rows with 10 fields. */
-export const list: Bench = async ({ progress }) => {
+export const list: Bench = async ({ progress, signal }) => {
   await using database = await startBenchDatabase();
   await storeRows(database, signalsStored, 0);
   using load = new HttpLoad(connections);
@@ -50,6 +50,7 @@ export const list: Bench = async ({ progress }) => {
   await expectRows(load, recording.target, ourQuery);
   const samples = await measureInTurns({
     progress,
+    signal,
     doing: 'lists of 100 rows',
     rounds,
     warmUpRounds,

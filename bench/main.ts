@@ -15,12 +15,8 @@ const command = new Command('npm run bench --')
   .option('--json', 'print figures for programs instead of a table')
   .option('--check', 'exit with 1 when a target is missed')
   .action(async (names: readonly string[], options: Options) => {
-    const comparisons: Comparison[] = [];
-    for (const [name, bench] of Object.entries(benches)) {
-      if (names.length > 0 && !names.includes(name)) continue;
-      using context = showProgress(name);
-      comparisons.push(...(await bench(context)));
-    }
+    const comparisons = await runBenches(names, abortOnSignals());
+    if (comparisons === null) return;
     console.log(
       options.json
         ? JSON.stringify(
@@ -32,5 +28,35 @@ const command = new Command('npm run bench --')
     );
     if (options.check && comparisons.some((line) => meetsTarget(line) === false)) process.exitCode = 1;
   });
+
+/** The lines of the named benches, of all where none is named; null when the run was ended from outside. */
+async function runBenches(names: readonly string[], signal: AbortSignal): Promise<Comparison[] | null> {
+  const comparisons: Comparison[] = [];
+  try {
+    for (const [name, bench] of Object.entries(benches)) {
+      if (names.length > 0 && !names.includes(name)) continue;
+      signal.throwIfAborted();
+      using shown = showProgress(name);
+      comparisons.push(...(await bench({ progress: shown.progress, signal })));
+    }
+    return comparisons;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    process.exitCode = 130;
+    return null;
+  }
+}
+
+/** Ctrl-C ends the run after the round under way, so that servers and folders are taken down; twice ends it at once. */
+function abortOnSignals(): AbortSignal {
+  const stopping = new AbortController();
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(name, () => {
+      if (stopping.signal.aborted) process.exit(130);
+      stopping.abort(new Error('the run was ended'));
+    });
+  }
+  return stopping.signal;
+}
 
 await command.parseAsync();

@@ -26,6 +26,7 @@ export async function measureInTurns(options: PairOptions): Promise<Samples> {
   const samples = Object.fromEntries(names.map((name) => [name, [] as number[]]));
   const rounds = options.warmUpRounds + options.rounds;
   for (let round = 0; round < rounds; round += 1) {
+    options.signal.throwIfAborted();
     options.progress(round / rounds, options.doing);
     for (const name of round % 2 === 0 ? names : names.toReversed()) {
       const figure = await options.measure[name]?.();

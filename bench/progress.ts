@@ -2,7 +2,7 @@ import cliProgress from 'cli-progress';
 import type { BenchContext } from './comparison.js';
 
 /** Shows on standard error how far one bench is; disposing it clears the line. */
-export function showProgress(bench: string): BenchContext & Disposable {
+export function showProgress(bench: string): Pick<BenchContext, 'progress'> & Disposable {
   const bar = new cliProgress.SingleBar({
     format: `${bench} {bar} {percentage}% {doing}`,
     stream: process.stderr,

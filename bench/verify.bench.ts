@@ -18,13 +18,14 @@ const fetchRows = 500;
 const names: readonly LogName[] = ['signals', 'audit'];
 
 /** Full verification of both logs, every body, hash, link and pair, against reading and decoding the same columns. */
-export const verify: Bench = async ({ progress }) => {
+export const verify: Bench = async ({ progress, signal }) => {
   await using database = await startBenchDatabase();
   progress(0, `storing ${rowsStored} rows`);
   await storeRows(database, signalsStored, entriesStored);
   const url = database.urls.auditor;
   const samples = await measureInTurns({
     progress,
+    signal,
     doing: `verifying ${rowsStored} rows`,
     rounds,
     warmUpRounds,

@@ -16,7 +16,7 @@ import { ledgerConnection } from './db/pool.js';
 import { installRefusalLayers } from './db/refusal-layers.js';
 import { readOrCreateSecretFile } from './db/secret-file.js';
 import { createLoaders } from './graphql/loaders.js';
-import type { RequestContext, Services } from './graphql/request-context.js';
+import type { RequestContext, Services } from './access/request-context.js';
 import { checkReady, type HealthSources } from './health/check-health.js';
 import { Metrics } from './http/metrics.js';
 import { LedgerWriter } from './ledger/append-entries.js';

@@ -39,12 +39,12 @@ async function open({ url, protocol, greetings }: SubscribersOptions, place: num
     skipUTF8Validation: true,
   });
   clients.add(client);
+  client.on('message', (data) => count(place, data));
   await once(client, 'open');
   for (const greeting of greetings) {
     client.send(greeting);
     await once(client, 'message');
   }
-  client.on('message', (data) => count(place, data));
 }
 
 /** Finds the cursor near the start of a message instead of parsing it: the load must not become what is measured. */
@@ -55,7 +55,7 @@ function count(place: number, data: RawData): void {
   const start = message.indexOf(cursorMark);
   if (start < 0 || start > 200) return;
   const digits = start + cursorMark.length;
-  const cursor = Number(message.latin1Slice(digits, message.indexOf(0x22, digits)));
+  const cursor = Number(message.toString('latin1', digits, message.indexOf(0x22, digits)));
   const before = cursors[place] ?? 0;
   cursors[place] = cursor;
   if (awaited === null || before >= awaited.cursor || cursor < awaited.cursor) return;

@@ -2,7 +2,7 @@ import { UseMiddleware, type MiddlewareFn } from 'type-graphql';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import type { AuditAction } from '../ledger/new-entries.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from './request-context.js';
 import type { Call, RequestCalls } from './request-calls.js';
 import { Role } from './principal.js';
 

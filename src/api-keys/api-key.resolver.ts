@@ -1,7 +1,7 @@
 import { Arg, Ctx, Mutation, Query, Resolver } from 'type-graphql';
 import { anyRole, Audited } from '../access/audited.js';
 import { Role } from '../access/principal.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import {
   ApiKey,
   CreateApiKeyInput,

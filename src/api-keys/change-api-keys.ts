@@ -5,7 +5,7 @@ import type { Role } from '../access/principal.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { formatTimestamp } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import type { NewAuditEntry } from '../ledger/new-entries.js';
 
 /** Makes a key and records it in the same transaction. Throws BAD_USER_INPUT for a bad name or a past expiry. */

@@ -3,7 +3,7 @@ import type { GraphQLResolveInfo } from 'graphql';
 import { Audited, auditReaders, requireRole } from '../access/audited.js';
 import { DaybookError } from '../errors.js';
 import { connectionOf, PageArgs, type Connection } from '../graphql/connection.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import { BigIntScalar } from '../graphql/scalars.js';
 import { selectedNodeFields } from '../graphql/selection.js';
 import type { Frame } from '../ledger/feed.js';

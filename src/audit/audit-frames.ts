@@ -1,6 +1,6 @@
 import { auditReaders } from '../access/audited.js';
 import { openFrames } from '../graphql/open-frames.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import type { Frame } from '../ledger/feed.js';
 import { auditFilterFields } from '../ledger/read-entries.js';
 import type { AuditRow } from '../ledger/rows.js';

@@ -1,7 +1,7 @@
 import { Arg, Ctx, Mutation, Resolver } from 'type-graphql';
 import { Audited } from '../access/audited.js';
 import { Role } from '../access/principal.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import type { AuditRow } from '../ledger/rows.js';
 import { RecordEventsInput, RecordEventsPayload } from './event.type.js';
 import { recordEvents } from './record-events.js';

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { currentCall } from '../access/audited.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { DaybookError } from '../errors.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import type { NewAuditEntry } from '../ledger/new-entries.js';
 import type { AuditRow } from '../ledger/rows.js';
 import { eventRules } from './event-rules.js';

@@ -13,7 +13,7 @@ function timestampFromText(text: string): string {
 
 /** Without trailing zeros behind the point, as `trim_scale` prints it. */
 function decimalFromText(text: string): string {
-  if (!text.includes('.')) return text;
+  if (!text.endsWith('0') || !text.includes('.')) return text;
   return text.replace(/\.?0+$/, '');
 }
 

@@ -1,7 +1,7 @@
 import DataLoader from 'dataloader';
 import { readSignalsById, readSupersedingSignals, type Queryable } from '../ledger/read-entries.js';
 import type { SignalRow } from '../ledger/rows.js';
-import type { Loaders } from './request-context.js';
+import type { Loaders } from '../access/request-context.js';
 
 const idsPerReadMax = 1_000;
 

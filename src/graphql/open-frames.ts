@@ -7,7 +7,7 @@ import { conditionToPredicate, parseFilter, type FilterFields } from '../ledger/
 import type { LogName } from '../ledger/rows.js';
 import type { RowOf } from '../ledger/cursor-reads.js';
 import type { LogTail } from '../ledger/tail-log.js';
-import type { RequestContext } from './request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 
 /** A feed as its GraphQL field describes it. */
 export interface FrameSource<Log extends LogName> {

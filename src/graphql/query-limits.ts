@@ -2,6 +2,8 @@ import { maxAliasesRule } from '@escape.tech/graphql-armor-max-aliases';
 import { maxDepthRule } from '@escape.tech/graphql-armor-max-depth';
 import {
   GraphQLError,
+  visit,
+  type ASTNode,
   type DocumentNode,
   type GraphQLSchema,
   type ValidationContext,
@@ -47,6 +49,18 @@ const estimator: ComplexityEstimator = ({ args, childComplexity, field }) => {
   return 1 + Math.max(0, first ?? last ?? pageRowsDefault) * childComplexity;
 };
 
+/** Answers of one document that are remembered. */
+const answersMax = 100;
+
+/** What a document's cost depends on beside itself, and for which of it the document was found affordable. */
+interface KnownCost {
+  readonly variables: readonly string[];
+  readonly affordable: Set<string>;
+}
+
+/** Servers parse a document that comes again only once, so it is the same object. */
+const knownCosts = new WeakMap<DocumentNode, KnownCost>();
+
 /** Throws QUERY_TOO_COMPLEX for an operation whose response could hold more values than one call may ask for. */
 export function checkCost(
   schema: GraphQLSchema,
@@ -54,18 +68,47 @@ export function checkCost(
   operationName: string | null | undefined,
   variables: Record<string, unknown>,
 ): void {
+  const known = knownCosts.get(query) ?? { variables: costVariables(query), affordable: new Set<string>() };
+  knownCosts.set(query, known);
+  const key = JSON.stringify([operationName, known.variables.map((name) => variables[name])]);
+  if (known.affordable.has(key)) return;
+  const cost = measureCost(schema, query, operationName, variables);
+  if (cost === null) return;
+  if (cost > fieldValuesMax) {
+    throw new DaybookError(
+      'QUERY_TOO_COMPLEX',
+      `the response could hold ${cost} values, more than ${fieldValuesMax}: ask for smaller pages or fewer nested lists`,
+    );
+  }
+  if (known.affordable.size >= answersMax) known.affordable.clear();
+  known.affordable.add(key);
+}
+
+/** Names of the variables that say how long a page is or whether a field is there. */
+function costVariables(query: DocumentNode): string[] {
+  const names = new Set<string>();
+  const addVariables = (node: ASTNode) => visit(node, { Variable: (variable) => void names.add(variable.name.value) });
+  visit(query, {
+    Directive: (node) => void addVariables(node),
+    Argument: (node) => {
+      if (['first', 'last'].includes(node.name.value)) addVariables(node);
+    },
+  });
+  return [...names];
+}
+
+/** Field values that the response could hold; null for variables that do not fit, which the execution itself refuses. */
+function measureCost(
+  schema: GraphQLSchema,
+  query: DocumentNode,
+  operationName: string | null | undefined,
+  variables: Record<string, unknown>,
+): number | null {
   const options = operationName === null || operationName === undefined ? {} : { operationName };
-  let cost: number;
   try {
-    cost = getComplexity({ schema, query, variables, estimators: [estimator], ...options });
+    return getComplexity({ schema, query, variables, estimators: [estimator], ...options });
   } catch (error) {
-    // Variables that do not fit: the execution itself refuses them, and says which.
-    if (error instanceof GraphQLError) return;
+    if (error instanceof GraphQLError) return null;
     throw error;
   }
-  if (cost <= fieldValuesMax) return;
-  throw new DaybookError(
-    'QUERY_TOO_COMPLEX',
-    `the response could hold ${cost} values, more than ${fieldValuesMax}: ask for smaller pages or fewer nested lists`,
-  );
 }

@@ -5,7 +5,7 @@ import { DaybookError, errorCatalogue } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { finishCalls } from './finish-calls.js';
 import { checkCost } from './query-limits.js';
-import type { RequestContext } from './request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 
 /** Checks what an operation may ask for, and lets no response leave before the entries of its calls are durable. */
 export function recordCallsPlugin(log: Logger): ApolloServerPlugin<RequestContext> {

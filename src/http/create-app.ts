@@ -2,7 +2,7 @@ import type { ApolloServer } from '@apollo/server';
 import { expressMiddleware } from '@as-integrations/express5';
 import express, { type Express } from 'express';
 import type { CallSender } from '../access/request-calls.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import type { HealthSources } from '../health/check-health.js';
 import { healthRoutes } from './health-routes.js';
 import type { Metrics } from './metrics.js';

@@ -8,7 +8,7 @@ import type { Logger } from 'pino';
 import { formatError } from '../graphql/format-error.js';
 import { limitRules, tokensMax } from '../graphql/query-limits.js';
 import { recordCallsPlugin } from '../graphql/record-calls-plugin.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 
 /** Apollo Server over the schema, with the limits on documents and the recording of calls. */
 export function createApolloServer(schema: GraphQLSchema, log: Logger): ApolloServer<RequestContext> {

@@ -14,7 +14,7 @@ import { DaybookError } from '../errors.js';
 import { finishCalls } from '../graphql/finish-calls.js';
 import { catalogued, formatError } from '../graphql/format-error.js';
 import { checkCost, limitRules, tokensMax } from '../graphql/query-limits.js';
-import type { RequestContext, Services } from '../graphql/request-context.js';
+import type { RequestContext, Services } from '../access/request-context.js';
 import { attachGraphqlSocket, type GraphqlSocket } from './graphql-socket.js';
 import { bearerKey, readSender } from './sender.js';
 

@@ -55,8 +55,7 @@ export async function commitBatch(
   requests: readonly AppendRequest[],
   onCommitting: (mark: CommitMark | null, outcomes: readonly Outcome[]) => void,
 ): Promise<readonly Outcome[]> {
-  // The lock comes first: keys looked up before it could be taken by another writer in between.
-  await client.query('BEGIN; SELECT daybook.lock_ledger()');
+  await client.query(needsLockFirst(requests) ? 'BEGIN; SELECT daybook.lock_ledger()' : 'BEGIN');
 
   const signals = await planRows(requests, (request) => request.signals ?? [], {
     ownerOf: (signal) => signal.producer,
@@ -93,6 +92,20 @@ export async function commitBatch(
   onCommitting(markOf('audit', lastCall ?? entryRows.at(-1)) ?? markOf('signals', signalRows.at(-1)), outcomes);
   await client.query('COMMIT');
   return outcomes;
+}
+
+/**
+ * False where nothing but inserts is to come, which take the lock themselves. Keys looked up before the lock is held could be
+ * used by another writer in between.
+ */
+function needsLockFirst(requests: readonly AppendRequest[]): boolean {
+  const isKeyed = (row: Keyed) => row.idempotencyKey !== null;
+  const inserts = (request: AppendRequest) =>
+    [request.signals, request.entries, request.callEntries].some((rows) => rows !== undefined && rows.length > 0);
+  return (
+    requests.some((request) => request.signals?.some(isKeyed) === true || request.entries?.some(isKeyed) === true) ||
+    !requests.some(inserts)
+  );
 }
 
 type Link = Pick<CommitMark, 'chainIndex' | 'chainHash'>;

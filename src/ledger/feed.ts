@@ -53,22 +53,16 @@ export async function openFeed<Log extends LogName>(
   if ((after ?? 0n) < 0n) {
     throw new DaybookError('BAD_USER_INPUT', 'after must be a cursor from a frame, or "0" for the beginning');
   }
-  const following = tail.follow();
-  try {
-    // Another node may have handed out a cursor that this node's head has not reached yet.
-    await tail.refresh();
-    const start = after ?? tail.head;
-    if (start > tail.head) {
-      throw new DaybookError('CURSOR_AHEAD', `cursor ${start} lies beyond the head ${tail.head} of the log`);
-    }
-    if (start < tail.firstRetained) {
-      throw new DaybookError('CURSOR_EXPIRED', `cursor ${start} lies before the first entry ${tail.firstRetained}`);
-    }
-    return abortable((signal) => frames(options, start, signal), following, options.signal);
-  } catch (error) {
-    following[Symbol.dispose]();
-    throw error;
+  // Another node may have handed out a cursor that this node's head has not reached yet.
+  await tail.refresh();
+  const start = after ?? tail.head;
+  if (start > tail.head) {
+    throw new DaybookError('CURSOR_AHEAD', `cursor ${start} lies beyond the head ${tail.head} of the log`);
   }
+  if (start < tail.firstRetained) {
+    throw new DaybookError('CURSOR_EXPIRED', `cursor ${start} lies before the first entry ${tail.firstRetained}`);
+  }
+  return abortable((signal) => frames(options, start, signal), options.signal);
 }
 
 async function* frames<Log extends LogName>(
@@ -103,10 +97,10 @@ async function makeFrame<Log extends LogName>(
   const rows: RowOf[Log][] = [];
   const limit = from + BigInt(matches === undefined ? batch : scannedPositionsMax);
   const dueMs = performance.now() + frameIntervalMs;
+  await tail.frames.rest();
   let bytes = 0;
   let cursor = from;
   for (;;) {
-    if (cursor < tail.head) await tail.frames.rest();
     while (cursor < tail.head && cursor < limit && rows.length < batch && bytes < frameBytesMax) {
       const chunk = await tail.read(cursor, matches === undefined ? batch - rows.length : scanRowsMax);
       for (const row of chunk) {
@@ -129,11 +123,10 @@ async function makeFrame<Log extends LogName>(
 
 /**
  * Wraps a generator so that `return()` and `throw()` abort what a pending `next()` waits for; a plain async generator
- * would let them wait for it. `held` is let go exactly once, also if the feed is never started.
+ * would let them wait for it.
  */
 function abortable<Value>(
   start: (signal: AbortSignal) => AsyncGenerator<Value, void, undefined>,
-  held: Disposable,
   outer: AbortSignal | undefined,
 ): AsyncGenerator<Value, void, undefined> {
   const closing = new AbortController();
@@ -144,7 +137,6 @@ function abortable<Value>(
   const end = () => {
     outer?.removeEventListener('abort', abort);
     closing.abort();
-    held[Symbol.dispose]();
   };
   return {
     async next() {

@@ -49,7 +49,8 @@ interface Waiter {
 /**
  * Follows the head of one log for all feeds of this node. Cursor reads are the truth; the notification and the timer
  * only say when to read. A lost connection is replaced and the reads go on at the same position, so nothing is skipped.
- * While no feed is open, rows stay in the database and only the extent of the log is looked at.
+ * While no feed waits at the head, as when all their clients are slow, rows stay in the database and only the extent of
+ * the log is looked at.
  */
 export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
   /** Frames that feeds of this log share. */
@@ -61,7 +62,10 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
   readonly #waiters = new Set<Waiter>();
   #refreshes: PromiseWithResolvers<void>[] = [];
   #client: pg.Client | null = null;
-  #following = 0;
+  /** True when a feed waited for the head since the extent was last checked. */
+  #wanted = false;
+  /** True when a notification came since the tail last read. */
+  #outdated = false;
   /** False until the first look: how the log reads before that is the verifier's matter. */
   #knowsHead = false;
   #extentCheckedMs = -Infinity;
@@ -115,18 +119,6 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     this.#looks = this.#keepLooking();
   }
 
-  /** Makes the tail keep rows in memory until disposed. */
-  follow(): Disposable {
-    this.#following += 1;
-    let counted = true;
-    return {
-      [Symbol.dispose]: () => {
-        if (counted) this.#following -= 1;
-        counted = false;
-      },
-    };
-  }
-
   /** Resolves when everything committed before the call is below `head`. Throws as `start`, or SHUTTING_DOWN. */
   refresh(): Promise<void> {
     if (this.closed) return Promise.reject(shuttingDown());
@@ -150,6 +142,8 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
       const timer = setTimeout(wake, timeoutMs);
       signal.addEventListener('abort', wake, { once: true });
       this.#waiters.add(waiter);
+      this.#wanted = true;
+      if (this.#outdated) this.#wake();
     });
   }
 
@@ -237,8 +231,10 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     try {
       const client = await this.#connect();
       const isDue = this.#broken !== null || performance.now() - this.#extentCheckedMs >= pollIntervalMs;
-      if (this.#following === 0 || isDue) await this.#checkExtent(client);
-      while (this.#following > 0 && (await this.#readOn(client)) === tailRowsMax);
+      this.#outdated = false;
+      const follows = this.#wanted || this.#waiters.size > 0;
+      if (!follows || isDue) await this.#checkExtent(client, follows);
+      while (follows && (await this.#readOn(client)) === tailRowsMax);
       if (this.#broken !== null) this.#options.logger.warn({ log: this.#options.log }, 'the log is continuous again');
       this.#broken = null;
       for (const refresh of refreshes) refresh.resolve();
@@ -249,8 +245,8 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     }
   }
 
-  /** Compares the extent of the stored log with the head; with no feed open the head moves by this alone. */
-  async #checkExtent(client: pg.Client): Promise<void> {
+  /** Compares the extent of the stored log with the head; with no feed waiting the head moves by this alone. */
+  async #checkExtent(client: pg.Client, follows: boolean): Promise<void> {
     const { log } = this.#options;
     const { first, last, behind } = await readExtent(client, log, this.#knowsHead ? this.head : null);
     const size = last === null ? 0n : last + 1n;
@@ -262,7 +258,8 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     if (this.#knowsHead && behind !== size - this.head) {
       throw new DaybookError('LEDGER_BROKEN', `the ${log} log has ${behind} entries in [${this.head}, ${size})`);
     }
-    if (this.#following > 0 && this.#knowsHead) return;
+    this.#wanted = false;
+    if (follows && this.#knowsHead) return;
     this.#recent.reset(size);
     this.#knowsHead = true;
     this.#wakeReached();
@@ -324,7 +321,8 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     const { url, log, logger } = this.#options;
     const client = new pg.Client({ ...ledgerConnection(url, `daybook ${log} tail`), query_timeout: queryTimeoutMs });
     client.on('notification', () => {
-      if (this.#following > 0) this.#wake();
+      this.#outdated = true;
+      if (this.#waiters.size > 0) this.#wake();
     });
     client.on('error', (error) => {
       logger.debug({ err: error, log }, 'the connection of the tail broke');

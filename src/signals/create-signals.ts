@@ -3,7 +3,7 @@ import { currentCall } from '../access/audited.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { compareDecimals } from '../core/decimal.js';
 import { DaybookError } from '../errors.js';
-import type { RequestContext } from '../graphql/request-context.js';
+import type { RequestContext } from '../access/request-context.js';
 import type { NewSignal } from '../ledger/new-entries.js';
 import type { SignalRow } from '../ledger/rows.js';
 import type { CreateSignalInput } from './signal.type.js';

@@ -1,12 +1,12 @@
 import type DataLoader from 'dataloader';
 import type { Logger } from 'pino';
-import type { Call, RequestCalls } from '../access/request-calls.js';
+import type { Call, RequestCalls } from './request-calls.js';
 import type { Clock } from '../clock.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import type { SignalRow } from '../ledger/rows.js';
 import type { LogTail } from '../ledger/tail-log.js';
-import type { Redactor } from '../access/redact.js';
-import type { ApiKeyStore } from '../access/api-key-store.js';
+import type { Redactor } from './redact.js';
+import type { ApiKeyStore } from './api-key-store.js';
 
 /** What resolvers may use; built once by context.ts. */
 export interface Services {
