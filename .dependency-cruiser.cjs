@@ -31,6 +31,18 @@ module.exports = {
       to: { path: '^src/', pathNot: ['^src/(core|db|storage|ledger)/', '^src/(config|errors|clock)\\.ts$'] },
     },
     {
+      name: 'access-below-graphql',
+      severity: 'error',
+      from: { path: '^src/access/' },
+      to: { path: '^src/', pathNot: ['^src/(core|db|ledger|access)/', '^src/(config|errors|clock)\\.ts$'] },
+    },
+    {
+      name: 'graphql-below-features',
+      severity: 'error',
+      from: { path: '^src/graphql/' },
+      to: { path: '^src/', pathNot: ['^src/(core|db|ledger|access|graphql)/', '^src/(config|errors|clock)\\.ts$'] },
+    },
+    {
       name: 'features-apart',
       severity: 'error',
       comment: 'features meet in the ledger or in an interface handed in by context.ts; only GraphQL types are shared',
@@ -56,7 +68,12 @@ module.exports = {
       from: { path: '^(src|migrations)/' },
       to: { path: '^(test|bench|demo)/' },
     },
-    { name: 'nothing-unresolved', severity: 'error', from: {}, to: { couldNotResolve: true, pathNot: '@graphql-typed-document-node/core' } },
+    {
+      name: 'nothing-unresolved',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true, pathNot: '@graphql-typed-document-node/core' },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

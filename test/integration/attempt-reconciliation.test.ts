@@ -112,9 +112,7 @@ describe('a number without a record', () => {
 
 describe('after a restart of the server', () => {
   const restarted = () =>
-    superuser.run(
-      `UPDATE public.modification_watch SET came_up_at = came_up_at - interval '1 day'`,
-    );
+    superuser.run(`UPDATE public.modification_watch SET came_up_at = came_up_at - interval '1 day'`);
   const explained = () =>
     superuser.run(`SELECT details ->> 'first' AS first, details ->> 'last' AS last FROM public.audit_entries
       WHERE event = 'ModificationNumbersSkipped'`);
