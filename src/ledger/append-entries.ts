@@ -14,6 +14,10 @@ const queueBytesMax = 64 * 1024 * 1024;
 /** How long an unknown COMMIT is looked for after the connection broke. */
 const unknownCommitWaitMs = 10_000;
 const reconnectPauseMs = 200;
+/** A server that answers nothing for so long is given up: its callers are told, and the connection is replaced. */
+const statementAnswerMs = 30_000;
+/** How long the farewell to a connection may take before it is cut. */
+const disconnectWaitMs = 1_000;
 
 export interface LedgerWriterOptions {
   /** URL of the application role. */
@@ -21,6 +25,8 @@ export interface LedgerWriterOptions {
   /** Rows that may wait before callers get QUEUE_FULL. */
   readonly queueRowsMax: number;
   readonly log: Logger;
+  /** How long one statement may stay unanswered, in milliseconds; 30 s where nothing is said. */
+  readonly statementAnswerMs?: number;
 }
 
 interface Pending {
@@ -167,7 +173,11 @@ export class LedgerWriter implements AsyncDisposable {
     if (this.#client !== null) return this.#client;
     const config = ledgerConnection(this.#options.url, 'daybook writer');
     // A foreign holder of the ledger lock must not stall every call for ever.
-    const client = new pg.Client({ ...config, options: `${config.options ?? ''} -c lock_timeout=10s` });
+    const client = new pg.Client({
+      ...config,
+      options: `${config.options ?? ''} -c lock_timeout=10s`,
+      query_timeout: this.#options.statementAnswerMs ?? statementAnswerMs,
+    });
     client.on('error', (error) => {
       this.#options.log.warn({ err: error }, 'the writer lost its connection');
       if (this.#client === client) this.#client = null;
@@ -180,9 +190,13 @@ export class LedgerWriter implements AsyncDisposable {
   async #disconnect(): Promise<void> {
     const client = this.#client;
     this.#client = null;
-    await client
-      ?.end()
+    if (client === null) return;
+    const ended = client
+      .end()
       .catch((error: unknown) => this.#options.log.debug({ err: error }, 'closing a broken connection'));
+    // A server that hangs does not answer the farewell either.
+    await Promise.race([ended, delay(disconnectWaitMs, undefined, { ref: false })]);
+    (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
   }
 
   async #rollBack(): Promise<void> {
