@@ -22,7 +22,7 @@ export const appendSingle: Bench = async ({ progress, signal }) => {
   await using plain = await connectAsWriter(database.urls.application);
   const ledgerRows = new LedgerRows(plain);
   const makeEntries = numbered(sampleEntry);
-  await writer.append({ callEntries: makeEntries(callsAlone) });
+  await writer.append({ callEntries: makeEntries(callsAlone + transactionsOf16 * 16) });
 
   let latenciesOf16: number[] = [];
   const append = (callers: number, calls: number) => async () => {

@@ -10,8 +10,10 @@ const listValuesMax = 1_000;
 /** How a column's values compare: exact text, integers, decimals, or canonical times. */
 type FieldKind = 'text' | 'uuid' | 'integer' | 'decimal' | 'time';
 
-/** Filterable property of a row → its column and kind. */
-export type FilterFields = Readonly<Record<string, { readonly column: string; readonly kind: FieldKind }>>;
+/** Name in a filter → column, kind, and the row's property where that has another name. */
+export type FilterFields = Readonly<
+  Record<string, { readonly column: string; readonly kind: FieldKind; readonly property?: string }>
+>;
 
 const operators = ['eq', 'ne', 'in', 'notIn', 'lt', 'lte', 'gt', 'gte', 'isNull', 'startsWith'] as const;
 type Operator = (typeof operators)[number];
@@ -53,13 +55,13 @@ function parseNode(input: unknown, fields: FilterFields, budget: { left: number 
 }
 
 function parseComparisons(
-  property: string,
+  name: string,
   comparisons: Record<string, unknown>,
   fields: FilterFields,
   budget: { left: number },
 ): Condition[] {
-  const field = fields[property];
-  if (field === undefined) throw badFilter(`has no field ${property}`);
+  const field = fields[name];
+  if (field === undefined) throw badFilter(`has no field ${name}`);
   return Object.entries(comparisons)
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([operator, value]) => {
@@ -68,11 +70,11 @@ function parseComparisons(
       if (budget.left < 0) throw badFilter(`has more than ${comparisonsMax} comparisons`);
       return {
         kind: 'compare',
-        property,
+        property: field.property ?? name,
         column: field.column,
         type: field.kind,
         operator: operator as Operator,
-        value: parseValue(`${property}.${operator}`, value, field.kind),
+        value: parseValue(`${name}.${operator}`, value, field.kind),
       };
     });
 }

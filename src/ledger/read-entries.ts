@@ -10,7 +10,7 @@ export const pageRowsDefault = 50;
 /** Properties that filters may name: those with an index, so that no filter scans a whole log for its first page. */
 export const signalFilterFields = {
   chainIndex: { column: 'chain_index', kind: 'integer' },
-  id: { column: 'signal_id', kind: 'text' },
+  id: { column: 'signal_id', kind: 'text', property: 'signalId' },
   symbol: { column: 'symbol', kind: 'text' },
   action: { column: 'action', kind: 'text' },
   strategy: { column: 'strategy', kind: 'text' },

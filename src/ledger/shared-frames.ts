@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { rowBytes } from './recent-rows.js';
 
 /**
@@ -16,7 +15,8 @@ export interface Frame<Row> {
 const recentFramesMax = 32;
 const recentBytesMax = 4 * 1024 * 1024;
 
-/** The longest that rows wait for others to share their frame. */
+/** The shortest and longest that rows wait for others to share their frame. */
+const restMsMin = 1;
 const restMsMax = 50;
 
 interface Joiner<Row> {
@@ -37,15 +37,14 @@ export class SharedFrames<Row extends { chainIndex: string; body: string }> {
   readonly #making = new Map<string, Making<Row>>();
   readonly #recent = new Map<string, { frame: Frame<Row>; bytes: number }>();
   #recentBytes = 0;
-  #restUntilMs = 0;
+  #resting: Promise<void> | null = null;
 
   /**
-   * Waits as long as handing out the last shared frame took. Under load rows gather meanwhile and go out together, and
-   * half of the time is left for other work; a single row after a pause is not delayed.
+   * Waits until the last shared frame is handed out, and as long again. Under load rows gather meanwhile and go out
+   * together, and half of the time is left for other work; a single row after a pause is not delayed.
    */
   async rest(): Promise<void> {
-    const restMs = this.#restUntilMs - performance.now();
-    if (restMs >= 1) await delay(restMs);
+    await this.#resting;
   }
 
   /**
@@ -109,9 +108,12 @@ export class SharedFrames<Row extends { chainIndex: string; body: string }> {
   /** Subscribers send within the turn of the event loop in which they get their frame. */
   #measureHandingOut(): void {
     const startedMs = performance.now();
-    setImmediate(() => {
-      const endedMs = performance.now();
-      this.#restUntilMs = endedMs + Math.min(restMsMax, endedMs - startedMs);
+    this.#resting = new Promise((resolve) => {
+      setImmediate(() => {
+        const tookMs = performance.now() - startedMs;
+        if (tookMs < restMsMin) resolve();
+        else setTimeout(resolve, Math.min(restMsMax, tookMs));
+      });
     });
   }
 
