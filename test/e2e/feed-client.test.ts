@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +18,8 @@ import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { sampleEntry } from '../support/sample-entries.js';
 import { adminKey, signalInput, startTestService, type TestService } from '../support/test-service.js';
 import { waitUntil } from '../support/wait-until.js';
+
+const example = 'docs/examples/audit-monitor.ts';
 
 interface Entry {
   readonly chainIndex: string;
@@ -265,5 +269,44 @@ describe('the feed client', () => {
     });
     await expect(refused).rejects.toBeInstanceOf(FeedGapError);
     expect(store.position).toBe('10');
+  });
+
+  test('the example monitor reports refused modifications and failed logins, and goes on where it stopped', async () => {
+    const position = join(folder, 'monitor.position');
+    const runMonitor = async (isEnough: (output: string) => Promise<boolean> | boolean) => {
+      const monitor = spawn(
+        process.execPath,
+        ['--disable-warning=ExperimentalWarning', '--import', './test/support/typescript-hooks.js', example],
+        {
+          env: {
+            PATH: process.env.PATH,
+            DAYBOOK_KEY: adminKey,
+            DAYBOOK_URL: service.socketUrl,
+            MONITOR_POSITION: position,
+          },
+        },
+      );
+      let output = '';
+      monitor.stdout.on('data', (chunk) => (output += String(chunk)));
+      monitor.stderr.on('data', (chunk) => (output += String(chunk)));
+      await waitUntil('the findings', () => isEnough(output));
+      monitor.kill('SIGTERM');
+      const [code] = (await once(monitor, 'exit')) as [number | null];
+      expect(code).toBe(0);
+      return output;
+    };
+    const tamper = async () => {
+      const application = new pg.Client(service.database.urls.application);
+      await application.connect();
+      await expect(application.query('DELETE FROM public.audit_entries')).rejects.toMatchObject({ code: 'DB001' });
+      await application.end();
+    };
+    await service.call('{ viewer { name } }', undefined, 'daybook_wrong_key');
+    await tamper();
+    const first = await runMonitor((output) => output.includes('ledger') && output.includes('valid key'));
+    expect(first).toContain('"event":"ModificationRefused"');
+    await tamper();
+    const second = await runMonitor((output) => output.includes('ModificationRefused'));
+    expect(second).not.toContain('valid key');
   });
 });

@@ -21,7 +21,7 @@ async function residentBytes(pid: number): Promise<number> {
 test('a client paused over 20,000 entries costs no memory and misses nothing when it goes on', async () => {
   await using folder = await createDataFolder();
   const port = await findFreePort();
-  const service = await startServiceProcess({
+  await using service = await startServiceProcess({
     DAYBOOK_PORT: String(port),
     DAYBOOK_POSTGRES_PORT: String(await findFreePort()),
     DAYBOOK_DATA_DIR: folder.path,
@@ -38,9 +38,10 @@ test('a client paused over 20,000 entries costs no memory and misses nothing whe
     }
   };
   // The heap reaches its working size first, so that only what the paused client costs is left to grow.
-  await fill(ENTRIES);
+  await fill(2 * ENTRIES);
 
   const indexes: number[] = [];
+  let frames = 0;
   const socket = new WebSocket(`ws://127.0.0.1:${port}/graphql`, 'graphql-transport-ws');
   socket.on('open', () =>
     socket.send(JSON.stringify({ type: 'connection_init', payload: { authorization: `Bearer ${adminKey}` } })),
@@ -52,8 +53,10 @@ test('a client paused over 20,000 entries costs no memory and misses nothing whe
       socket.send(JSON.stringify({ id: '1', type: 'subscribe', payload }));
     }
     if (message.type !== 'next') return;
+    frames += 1;
     indexes.push(...message.payload.data.auditFeed.entries.map((entry: any) => Number(entry.chainIndex)));
   });
+  await waitUntil('the feed is open', () => frames > 0);
   await fill(events.length);
   await waitUntil('the feed runs', () => indexes.length >= events.length);
   socket.pause();

@@ -64,6 +64,9 @@ test('ten kills of the service under load lose no acknowledged entry and double 
       await service.end('SIGKILL');
       service = await startServiceProcess(environment);
     }
+  } catch (error) {
+    await service.end('SIGTERM');
+    throw error;
   } finally {
     stopping = true;
   }

@@ -6,6 +6,7 @@ import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { openFeed, type FeedOptions, type Frame } from '../../src/ledger/feed.js';
 import type { AuditRow } from '../../src/ledger/rows.js';
 import { LogTail } from '../../src/ledger/tail-log.js';
+import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { sampleEntry, sampleSignal } from '../support/sample-entries.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
@@ -27,6 +28,7 @@ describe('a feed', () => {
   });
 
   afterAll(async () => {
+    await expectLedgerIntact(database.urls.auditor);
     await admin.end();
     await writer[Symbol.asyncDispose]();
     await database[Symbol.asyncDispose]();

@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { DaybookError } from '../../src/errors.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { LogTail } from '../../src/ledger/tail-log.js';
+import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { sampleEntry } from '../support/sample-entries.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { waitUntil } from '../support/wait-until.js';
@@ -174,6 +175,8 @@ describe('LogTail', () => {
     await expect(lost.start()).rejects.toMatchObject({ code: 'DATABASE_UNAVAILABLE' });
     await lost[Symbol.asyncDispose]();
   });
+
+  test('nothing of this touched the ledger', () => expectLedgerIntact(database.urls.auditor));
 
   describe('when somebody tampers with the end of the log', () => {
     async function tamper(statement: string) {

@@ -5,8 +5,8 @@ import { waitUntil } from './wait-until.js';
 
 const root = join(import.meta.dirname, '../..');
 
-/** The service in a process of its own, so that a test can kill it. */
-export interface ServiceProcess {
+/** The service in a process of its own, so that a test can kill it. Disposal ends it in order where it still runs. */
+export interface ServiceProcess extends AsyncDisposable {
   readonly child: ChildProcess;
   /** What it printed so far, stdout and stderr together. */
   output(): string;
@@ -28,14 +28,18 @@ export async function startServiceProcess(environment: Readonly<Record<string, s
     if (child.exitCode !== null) throw new Error(`the service ended with ${child.exitCode}:\n${output}`);
     return output.includes('is ready at');
   });
-  return {
-    child,
-    output: () => output,
-    end: async (signal) => {
+  const end = async (signal: 'SIGKILL' | 'SIGTERM' | 'SIGINT') => {
+    if (child.exitCode === null && child.signalCode === null) {
       const ended = once(child, 'exit');
       child.kill(signal);
       await ended;
-      return child.exitCode;
-    },
+    }
+    return child.exitCode;
+  };
+  return {
+    child,
+    output: () => output,
+    end,
+    [Symbol.asyncDispose]: async () => void (await end('SIGTERM')),
   };
 }
