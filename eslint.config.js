@@ -22,7 +22,7 @@ export default tseslint.config(
   },
   {
     files: ['src/**/*.ts', 'migrations/**/*.ts'],
-    ignores: ['src/config.ts', 'src/main.ts', 'src/context.ts', 'src/cli/**'],
+    ignores: ['src/config.ts', 'src/production.ts', 'src/main.ts', 'src/context.ts', 'src/cli/**'],
     rules: {
       'no-restricted-properties': [
         'error',

@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './production.js';
 import { Command } from 'commander';
 import { addDbUrlCommand } from './cli/db-url.js';
 import { addMigrateCommand } from './cli/migrate.js';

@@ -1,4 +1,4 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
@@ -43,7 +43,7 @@ export function newSecret(secret = keyPrefix + randomBytes(32).toString('base64u
 }
 
 function hashSecret(secret: string): Buffer {
-  return createHash('sha256').update(secret).digest();
+  return hash('sha256', secret, 'buffer');
 }
 
 /** Looks keys up, remembers when each was last used, and writes them inside a transaction of the ledger's. */
@@ -106,12 +106,12 @@ export class ApiKeyStore implements AsyncDisposable {
   }
 
   async #lookUp(secret: string): Promise<ApiKeyRow | null> {
-    const hash = hashSecret(secret);
-    const name = hash.toString('base64');
+    const keyHash = hashSecret(secret);
+    const name = keyHash.toString('base64');
     const nowMs = this.#clock.nowMs();
     const known = this.#cache.get(name);
     if (known !== undefined && nowMs - known.atMs <= cacheMs) return known.found;
-    const rows = await this.#database.query<ApiKeyRow>(`${selectKeys} WHERE key_hash = $1`, [hash]);
+    const rows = await this.#database.query<ApiKeyRow>(`${selectKeys} WHERE key_hash = $1`, [keyHash]);
     const found = rows.rows[0] ?? null;
     if (this.#cache.size >= cachedKeysMax) this.#cache.clear();
     this.#cache.set(name, { found, atMs: nowMs });

@@ -43,7 +43,7 @@ export interface Call {
  * (`appendWithCall`) or waits here until `flush`, which every response awaits: no response leaves before its entries.
  */
 export class RequestCalls {
-  readonly origin: CallOrigin;
+  #origin: CallOrigin | undefined;
   readonly #services: CallServices;
   readonly #sender: CallSender;
   readonly #waiting: NewAuditEntry[] = [];
@@ -53,14 +53,11 @@ export class RequestCalls {
   constructor(sender: CallSender, services: CallServices) {
     this.#sender = sender;
     this.#services = services;
-    this.origin = {
-      actor: sender.principal?.name ?? null,
-      role: sender.principal?.role ?? null,
-      ipAddress: sender.ipAddress,
-      userAgent: sender.userAgent === null ? null : services.redactor.redactText(sender.userAgent).slice(0, 1_000),
-      sessionId: sender.sessionId,
-      requestId: sender.requestId,
-    };
+  }
+
+  /** Who calls, as each entry of the call says it. */
+  get origin(): CallOrigin {
+    return (this.#origin ??= this.#describeSender());
   }
 
   get principal(): Principal | null {
@@ -100,6 +97,18 @@ export class RequestCalls {
     if (callEntries.length === 0) return;
     await this.#services.append({ callEntries });
     this.#recorded += callEntries.length;
+  }
+
+  #describeSender(): CallOrigin {
+    const { principal, ipAddress, userAgent, sessionId, requestId } = this.#sender;
+    return {
+      actor: principal?.name ?? null,
+      role: principal?.role ?? null,
+      ipAddress,
+      userAgent: userAgent === null ? null : this.#services.redactor.redactText(userAgent).slice(0, 1_000),
+      sessionId,
+      requestId,
+    };
   }
 
   #entryOf(call: Call, outcome: string, extra: Readonly<Record<string, string | number>>): NewAuditEntry {

@@ -15,14 +15,21 @@ export function createLoaders(database: Queryable): Loaders {
       },
       { maxBatchSize: idsPerReadMax },
     );
+  let signalById: Loaders['signalById'] | undefined;
+  let signalSuperseding: Loaders['signalSuperseding'] | undefined;
+  // Made when first asked for: most requests read nothing by id.
   return {
-    signalById: load(
-      (ids) => readSignalsById(database, ids),
-      (row) => row.signalId,
-    ),
-    signalSuperseding: load(
-      (ids) => readSupersedingSignals(database, ids),
-      (row) => row.supersedes,
-    ),
+    get signalById() {
+      return (signalById ??= load(
+        (ids) => readSignalsById(database, ids),
+        (row) => row.signalId,
+      ));
+    },
+    get signalSuperseding() {
+      return (signalSuperseding ??= load(
+        (ids) => readSupersedingSignals(database, ids),
+        (row) => row.supersedes,
+      ));
+    },
   };
 }
