@@ -29,7 +29,7 @@ const environmentShape = {
       'must be a host name with optional path, as in daybook.example',
     )
     .default('daybook.local'),
-  DAYBOOK_ADMIN_KEY: z.string().min(32, 'must have at least 32 characters').optional(),
+  DAYBOOK_ADMIN_KEY: z.string().min(16, 'must have at least 16 characters').optional(),
   DAYBOOK_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   DAYBOOK_DATABASE_POOL: z.coerce.number().int().min(2).max(100).default(8),
   DAYBOOK_APPEND_QUEUE_MAX: z.coerce.number().int().min(1).max(1_000_000).default(20_000),
