@@ -1,24 +1,15 @@
 #!/usr/bin/env node
 import './production.js';
-import { Command } from 'commander';
-import { addDbUrlCommand } from './cli/db-url.js';
-import { addMigrateCommand } from './cli/migrate.js';
-import { addServeCommand } from './cli/serve.js';
-import { addVerifyCommand } from './cli/verify.js';
-import { DaybookError } from './errors.js';
 
-const program = new Command('daybook')
-  .description('Provable records for trading: an append-only, hash-chained ledger behind GraphQL')
-  .showHelpAfterError();
-addServeCommand(program);
-addMigrateCommand(program);
-addDbUrlCommand(program);
-addVerifyCommand(program);
+const nodeMajorMin = 24;
 
-try {
-  await program.parseAsync();
-} catch (error) {
-  const message = error instanceof DaybookError ? `${error.code}: ${error.message}` : String((error as Error).stack);
-  process.stderr.write(`${message}\n`);
-  process.exitCode ||= error instanceof DaybookError ? 1 : 70;
+if (Number.parseInt(process.versions.node, 10) < nodeMajorMin) {
+  process.stderr.write(
+    `Daybook runs on Node ${nodeMajorMin}, and this is ${process.version}. npm brings the right one along: use npm start, or npm run daybook -- <command>.\n`,
+  );
+  process.exitCode = 1;
+} else {
+  // Loaded only now: what it imports does not even link on an older Node.
+  const { runProgram } = await import('./cli/program.js');
+  await runProgram();
 }

@@ -1,0 +1,25 @@
+import { Command } from 'commander';
+import { addDbUrlCommand } from './db-url.js';
+import { addMigrateCommand } from './migrate.js';
+import { addServeCommand } from './serve.js';
+import { addVerifyCommand } from './verify.js';
+import { DaybookError } from '../errors.js';
+
+const program = new Command('daybook')
+  .description('Provable records for trading: an append-only, hash-chained ledger behind GraphQL')
+  .showHelpAfterError();
+addServeCommand(program);
+addMigrateCommand(program);
+addDbUrlCommand(program);
+addVerifyCommand(program);
+
+/** Runs one command line. An error of the catalogue ends with exit code 1, anything else with 70. */
+export async function runProgram(): Promise<void> {
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    const message = error instanceof DaybookError ? `${error.code}: ${error.message}` : String((error as Error).stack);
+    process.stderr.write(`${message}\n`);
+    process.exitCode ||= error instanceof DaybookError ? 1 : 70;
+  }
+}
