@@ -151,8 +151,8 @@ describe('the feed client', () => {
       },
     });
     for (let round = 0; round < 10; round += 1) {
-      await append(100);
       const before = indexes.length;
+      await append(100);
       await waitUntil('progress', () => indexes.length > before);
       sockets.at(-1)?.terminate();
       await admin.query(
