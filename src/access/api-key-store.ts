@@ -2,7 +2,7 @@ import { hash, randomBytes } from 'node:crypto';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
-import { formatTimestamp } from '../core/timestamp.js';
+import { timestampFromMs } from '../core/timestamp.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import type { Principal, Role } from './principal.js';
 
@@ -68,7 +68,7 @@ export class ApiKeyStore implements AsyncDisposable {
     const row = await this.#lookUp(secret);
     const nowMs = this.#clock.nowMs();
     if (row === null || row.revokedAt !== null) return null;
-    if (row.expiresAt !== null && row.expiresAt <= formatTimestamp(BigInt(Math.floor(nowMs)) * 1000n)) return null;
+    if (row.expiresAt !== null && row.expiresAt <= timestampFromMs(nowMs)) return null;
     this.#used.add(row.id);
     return { keyId: row.id, name: row.name, role: row.role, expiresAt: row.expiresAt };
   }

@@ -3,7 +3,7 @@ import { currentCall } from '../access/audited.js';
 import { insertApiKey, markApiKeyRevoked, newSecret, type ApiKeyRow } from '../access/api-key-store.js';
 import type { Role } from '../access/principal.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
-import { formatTimestamp } from '../core/timestamp.js';
+import { timestampFromMs } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
 import type { RequestContext } from '../access/request-context.js';
 import type { NewAuditEntry } from '../ledger/new-entries.js';
@@ -19,7 +19,7 @@ export async function createApiKey(
   }
   const { apiKeys, clock } = context.services;
   const expiresAt = input.expiresAt ?? null;
-  if (expiresAt !== null && expiresAt <= formatTimestamp(BigInt(Math.floor(clock.nowMs())) * 1000n)) {
+  if (expiresAt !== null && expiresAt <= timestampFromMs(clock.nowMs())) {
     throw new DaybookError('BAD_USER_INPUT', 'expiresAt lies in the past: the key could never be used');
   }
   const { secret, hash, prefix } = newSecret();

@@ -1,6 +1,5 @@
-import { createHash } from 'node:crypto';
 import { currentCall } from '../access/audited.js';
-import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { encodeCanonicalJson, hashInput } from '../core/canonical-json.js';
 import { DaybookError } from '../errors.js';
 import type { RequestContext } from '../access/request-context.js';
 import type { NewAuditEntry } from '../ledger/new-entries.js';
@@ -57,7 +56,7 @@ function entryOf(context: RequestContext, event: EventInput, itemIndex: number):
     outcome: fields.succeeded === false ? 'LOGIN_FAILED' : 'OK',
     occurredAt: (occurredAt as string | null | undefined) ?? null,
     idempotencyKey: key,
-    inputHash: key === null ? null : createHash('sha256').update(encodeCanonicalJson(parsed.data)).digest('hex'),
+    inputHash: key === null ? null : hashInput(parsed.data),
     details,
     oldData: null,
     newData: null,

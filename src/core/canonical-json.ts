@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 
 /** Why a value has no canonical form, and where: `path` is a JSON pointer. */
@@ -14,6 +15,11 @@ export class NotCanonicalError extends Error {
 
 /** Deepest nesting accepted; PostgreSQL's own JSON parser stops at its stack depth, far below that of Node. */
 export const nestingLevelsMax = 64;
+
+/** SHA-256 of a caller's input in its RFC 8785 form, as lower-case hex: equal inputs, equal hashes. Throws NotCanonicalError. */
+export function hashInput(input: unknown): string {
+  return hash('sha256', encodeCanonicalJson(input), 'hex');
+}
 
 /** The RFC 8785 form of `value`. Absent (undefined) members are left out. Throws NotCanonicalError. */
 export function encodeCanonicalJson(value: unknown): string {

@@ -27,6 +27,11 @@ export function parseTimestamp(text: string): bigint | null {
   return micros >= firstMoment && micros <= lastMoment ? micros : null;
 }
 
+/** The canonical text of a moment given in milliseconds since the Unix epoch, as clocks tell it. */
+export function timestampFromMs(milliseconds: number): string {
+  return formatTimestamp(BigInt(Math.floor(milliseconds)) * 1000n);
+}
+
 /** The canonical text of a moment given in microseconds since the Unix epoch. */
 export function formatTimestamp(micros: bigint): string {
   const seconds = micros >= 0n ? micros / microsPerSecond : -((-micros + microsPerSecond - 1n) / microsPerSecond);

@@ -1,6 +1,6 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { currentCall } from '../access/audited.js';
-import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { hashInput } from '../core/canonical-json.js';
 import { compareDecimals } from '../core/decimal.js';
 import { DaybookError } from '../errors.js';
 import type { RequestContext } from '../access/request-context.js';
@@ -55,7 +55,7 @@ function newSignal(context: RequestContext, input: CreateSignalInput, itemIndex:
     sessionId: origin.sessionId,
     requestId: origin.requestId,
     idempotencyKey,
-    inputHash: idempotencyKey === null ? null : createHash('sha256').update(encodeCanonicalJson(given)).digest('hex'),
+    inputHash: idempotencyKey === null ? null : hashInput(given),
     generatedAt: input.generatedAt ?? null,
   };
 }
