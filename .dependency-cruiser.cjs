@@ -2,7 +2,7 @@
  * The floors of the house, each importing only from below (docs/architecture.md):
  * main → cli → server/context → schema, http, jobs, access → features → ledger → db, storage → core, config, errors.
  */
-const features = '^src/(signals|audit|api-keys|health)/';
+const features = '^src/(signals|audit|api-keys|health|proofs|anchors|integrity)/';
 module.exports = {
   forbidden: [
     {
@@ -46,7 +46,7 @@ module.exports = {
       name: 'features-apart',
       severity: 'error',
       comment: 'features meet in the ledger or in an interface handed in by context.ts; only GraphQL types are shared',
-      from: { path: '^src/(signals|audit|api-keys|health)/' },
+      from: { path: '^src/(signals|audit|api-keys|health|proofs|anchors|integrity)/' },
       to: { path: features, pathNot: ['^src/$1/', '\\.type\\.ts$'] },
     },
     {
@@ -58,9 +58,16 @@ module.exports = {
     {
       name: 'client-stands-alone',
       severity: 'error',
-      comment: 'the client is published to users: it needs nothing of the server',
+      comment: 'the client is published to users: it needs nothing of the server but the pure core',
       from: { path: '^src/client/' },
-      to: { path: '^src/', pathNot: '^src/client/' },
+      to: { path: '^src/', pathNot: '^src/(client|core)/' },
+    },
+    {
+      name: 'verifier-stands-alone',
+      severity: 'error',
+      comment: 'the verifier is one file without dependencies: the pure core, Node, and nothing else',
+      from: { path: '^src/verifier/' },
+      to: { pathNot: ['^src/(verifier|core)/', '^(node:)?[a-z_/]+$'] },
     },
     {
       name: 'no-test-in-product',

@@ -1,10 +1,8 @@
-import { readFileSync } from 'node:fs';
 import { Migration } from '@mikro-orm/migrations';
+import { becomeOwner, readMigrationSql } from './read-migration-sql.js';
 
-function readSql(name: string, placeholders: Readonly<Record<string, string>> = {}): string {
-  const text = readFileSync(new URL(`./0001-ledger/${name}.sql`, import.meta.url), 'utf8');
-  return text.replaceAll(/\{\{(\w+)\}\}/g, (_, key: string) => placeholders[key] ?? '');
-}
+const readSql = (name: string, placeholders?: Readonly<Record<string, string>>) =>
+  readMigrationSql('0001-ledger', name, placeholders);
 
 /**
  * The ledger: two logs that PostgreSQL itself chains and refuses to change, what refused modifications leave, and API
@@ -12,10 +10,7 @@ function readSql(name: string, placeholders: Readonly<Record<string, string>> = 
  */
 export class Migration0001Ledger extends Migration {
   override up(): void {
-    this.addSql(
-      `DO $$ BEGIN IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'daybook_owner')
-         AND pg_has_role(session_user, 'daybook_owner', 'MEMBER') THEN SET LOCAL ROLE daybook_owner; END IF; END $$`,
-    );
+    this.addSql(becomeOwner);
     this.addSql(readSql('01-tables'));
     this.addSql(readSql('02-canonical'));
     this.addSql(readSql('03-append'));

@@ -2,7 +2,7 @@ import pg from 'pg';
 import { ledgerConnection } from '../db/pool.js';
 import { logs, selectList, type LogName } from './rows.js';
 import { isWrittenByAppend, Subtransactions, type ForeignRow } from './subtransactions.js';
-import { BreakList, type LogBreak } from './verify-breaks.js';
+import { BreakList, type LogBreak } from '../core/log-breaks.js';
 import { verifyPairs } from './verify-pairs.js';
 import { rowRules, RowVerifier, type LedgerRow, type RowRules } from './verify-rows.js';
 

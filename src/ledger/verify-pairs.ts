@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import type { LogName } from './rows.js';
-import { breaksKeptMax, type BreakList } from './verify-breaks.js';
+import { breaksKeptMax, type BreakList } from '../core/log-breaks.js';
 
 /** What a signal and its SignalCreated entry must agree in. */
 const sameSignal = `entry.signal_id = signal.signal_id

@@ -3,7 +3,7 @@ import { encodeAuditBody, encodeSignalBody } from '../core/entry-body.js';
 import { genesisHash, hashChainLink, hashLeaf } from '../core/hash-entry.js';
 import { addCalendarYears, millisecondsBetween } from '../core/timestamp.js';
 import { auditColumns, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
-import type { BreakList } from './verify-breaks.js';
+import type { BreakList } from '../core/log-breaks.js';
 
 /** How long signals are kept, in calendar years counted in UTC. */
 const signalRetentionYears = 7;

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { canonicalJsonFault } from '../../src/core/canonical-json.js';
 import { auditColumns, signalColumns } from '../../src/ledger/rows.js';
-import { breakCodes } from '../../src/ledger/verify-breaks.js';
+import { breakCodes } from '../../src/core/log-breaks.js';
 
 const page = readFileSync(join(import.meta.dirname, '../../docs/format.md'), 'utf8');
 

@@ -1,13 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import type { AuditRow, LogName, SignalRow } from '../../src/ledger/rows.js';
-import { BreakList, breaksKeptMax, type BreakCode } from '../../src/ledger/verify-breaks.js';
+import { BreakList, breaksKeptMax, type BreakCode } from '../../src/core/log-breaks.js';
 import { rowRules, RowVerifier } from '../../src/ledger/verify-rows.js';
 import { readVectors } from '../support/read-vectors.js';
 
 type Rows = { log: 'signals'; rows: SignalRow[] } | { log: 'audit'; rows: AuditRow[] };
 
-function check(vector: Rows): { breaks: { code: BreakCode; index: number }[]; headChainHash: string } {
+function check(vector: Rows): { breaks: { code: BreakCode; index: number | null }[]; headChainHash: string } {
   const breaks = new BreakList();
   const checkAll = <Row extends SignalRow | AuditRow>(verifier: RowVerifier<Row>, rows: readonly Row[]) => {
     for (const row of rows) verifier.check(row);
@@ -26,7 +26,7 @@ test.each(valid)('rows that another program hashed and chained are intact: %s', 
   expect(check(vector)).toEqual({ breaks: [], headChainHash: vector.headChainHash });
 });
 
-test.each(readVectors<Rows & { breaks: { code: BreakCode; index: number }[] }>('log', 'invalid'))(
+test.each(readVectors<Rows & { breaks: { code: BreakCode; index: number | null }[] }>('log', 'invalid'))(
   'each break is found, with its code and index: %s',
   (_, vector) => {
     expect(check(vector).breaks).toEqual(vector.breaks);

@@ -178,9 +178,10 @@ test('undoing a ledger with one entry is refused by the database itself', async 
     ),
   );
   const input = { url: database.urls.migrator, migrations: migrationsList, log };
+  expect(await migrateDown(input)).toBe('0002-proofs');
   await expect(migrateDown(input)).rejects.toMatchObject({ code: 'MIGRATION_REFUSED' });
   const status = await readMigrationStatus(database.urls.auditor, names);
-  expect(status.executed.map(({ name }) => name)).toEqual(names);
+  expect(status.executed.map(({ name }) => name)).toEqual(['0001-ledger']);
 });
 
 test('a database that a newer version migrated says so, and its last migration is not undone', async () => {

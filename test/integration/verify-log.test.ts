@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import pg from 'pg';
 import { genesisHash } from '../../src/core/hash-entry.js';
 import { ledgerConnection } from '../../src/db/pool.js';
-import { breaksKeptMax } from '../../src/ledger/verify-breaks.js';
+import { breaksKeptMax } from '../../src/core/log-breaks.js';
 import { verifyLog, verifyLogs, type VerifyProgress } from '../../src/ledger/verify-log.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { insertEntriesSql, insertSignalsSql, openSession, type SqlSession } from '../support/sql-session.js';
