@@ -15,8 +15,15 @@ module.exports = {
       name: 'core-is-pure',
       severity: 'error',
       comment: 'core holds bytes and hashes: nothing of ours, no I/O, no library but canonicalize',
-      from: { path: '^src/core/' },
+      from: { path: '^src/core/', pathNot: '^src/core/digest\\.browser\\.ts$' },
       to: { pathNot: ['^src/core/', 'node_modules/canonicalize', '^(node:)?crypto$'] },
+    },
+    {
+      name: 'browser-digest-is-pure',
+      severity: 'error',
+      comment: 'what browsers get in place of node:crypto',
+      from: { path: '^src/core/digest\\.browser\\.ts$' },
+      to: { pathNot: ['^src/core/', 'node_modules/@noble/(curves|hashes)/'] },
     },
     {
       name: 'db-below-ledger',
@@ -53,7 +60,7 @@ module.exports = {
       name: 'features-below-server',
       severity: 'error',
       from: { path: features },
-      to: { path: '^src/(cli|http)/|^src/(main|server|context|schema)\\.ts$' },
+      to: { path: '^src/(cli|http)/|^src/(main|server|context|schema|open-[a-z]+)\\.ts$' },
     },
     {
       name: 'client-stands-alone',
