@@ -3,6 +3,7 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import type { Logger } from 'pino';
 import { DaybookError } from '../errors.js';
 import { sqlState, withConnection } from './admin-connection.js';
+import { installJobQueue } from './job-queue.js';
 import { openOrm } from './orm.js';
 
 /** Held by whoever migrates this database. Nothing else on the database may use the same number. */
@@ -24,12 +25,14 @@ export interface MigrateInput {
 }
 
 /**
- * Runs every pending migration in one transaction, so a crash leaves the database as it was. Nodes that start together
- * wait for each other, and all but one find nothing to do. Returns the names of those it ran.
+ * Runs every pending migration in one transaction, so a crash leaves the database as it was; then installs the job queue,
+ * whose migrations are its library's own. Nodes that start together wait for each other, and all but one find nothing to
+ * do. Returns the names of those it ran, without the job queue's.
  */
 export async function migrateUp(input: MigrateInput): Promise<string[]> {
   return underMigrationLock(input, async (orm) => {
     const executed = await orm.migrator.up();
+    await installJobQueue(input.url, input.log);
     return executed.map((migration) => migration.name);
   });
 }
