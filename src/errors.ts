@@ -20,6 +20,7 @@ export const errorCatalogue = {
   NOT_FOUND: { httpStatus: 404, retryable: false, meaning: 'what the call names does not exist' },
   IDEMPOTENCY_CONFLICT: { httpStatus: 409, retryable: false, meaning: 'the key was used before with different input' },
   SIGNAL_ID_TAKEN: { httpStatus: 409, retryable: false, meaning: 'a signal with this id is already recorded' },
+  INCIDENT_STATE: { httpStatus: 409, retryable: false, meaning: 'the incident is acknowledged or closed already' },
   ALREADY_SUPERSEDED: { httpStatus: 409, retryable: false, meaning: 'another signal already supersedes that one' },
   CURSOR_AHEAD: { httpStatus: 400, retryable: false, meaning: 'the cursor lies beyond the head of the log' },
   CURSOR_EXPIRED: {
@@ -27,11 +28,26 @@ export const errorCatalogue = {
     retryable: false,
     meaning: 'the cursor lies before the retained range of the log',
   },
+  DAY_NOT_OVER: { httpStatus: 400, retryable: false, meaning: 'a day is sealed after it has ended in UTC' },
   LEDGER_IMMUTABLE: { httpStatus: 403, retryable: false, meaning: 'ledger rows cannot be changed or removed' },
   // Not the caller's fault; nothing was written; the same call may succeed later.
   QUEUE_FULL: { httpStatus: 503, retryable: true, meaning: 'too many appends are waiting: retry after a pause' },
   DATABASE_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'the database cannot be reached: retry' },
   SHUTTING_DOWN: { httpStatus: 503, retryable: true, meaning: 'this node is draining: retry on another' },
+  ANCHOR_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'an external anchor cannot be reached: retry' },
+  INTEGRITY_CHECK_RUNNING: { httpStatus: 409, retryable: true, meaning: 'a check of the same kind runs: retry later' },
+  NOT_YET_SIGNED: { httpStatus: 503, retryable: true, meaning: 'no checkpoint covers the entry yet: retry shortly' },
+  // Of an object store. A write that got no answer may have been done all the same: reading the object tells.
+  OBJECT_STORE_UNAVAILABLE: {
+    httpStatus: 503,
+    retryable: true,
+    meaning: 'the object store does not take the request now',
+  },
+  OBJECT_CHANGED: {
+    httpStatus: 409,
+    retryable: true,
+    meaning: 'the object is no longer what the write was to replace',
+  },
   // The outcome of a write is unknown: retry with the same idempotency key.
   OUTCOME_UNKNOWN: {
     httpStatus: 503,
@@ -40,6 +56,18 @@ export const errorCatalogue = {
   },
   // Broken invariants: the request fails and somebody is told.
   LEDGER_BROKEN: { httpStatus: 500, retryable: false, meaning: 'the stored ledger contradicts itself' },
+  ANCHOR_REFUSED: { httpStatus: 500, retryable: false, meaning: 'an external anchor gave a wrong answer, or refused' },
+  INTEGRITY_FAILED: { httpStatus: 500, retryable: false, meaning: 'an integrity check found contradictions' },
+  LOG_INCONSISTENT: {
+    httpStatus: 500,
+    retryable: false,
+    meaning: 'the log contradicts a checkpoint that was published: nothing is signed any more',
+  },
+  SIGNING_UNAVAILABLE: {
+    httpStatus: 503,
+    retryable: false,
+    meaning: 'this node cannot open the signing key: it needs the master key',
+  },
   INTERNAL: { httpStatus: 500, retryable: false, meaning: 'a defect of the service; its log has the details' },
   // Start-up and command line.
   CONFIG_INVALID: { httpStatus: 500, retryable: false, meaning: 'an environment variable has an unusable value' },
@@ -47,6 +75,12 @@ export const errorCatalogue = {
   DATABASE_UNSUPPORTED: { httpStatus: 500, retryable: false, meaning: 'the PostgreSQL server cannot hold the ledger' },
   DATA_DIR_IN_USE: { httpStatus: 500, retryable: true, meaning: 'another Daybook serves this data folder' },
   PORT_TAKEN: { httpStatus: 500, retryable: true, meaning: 'another program listens on the port' },
+  OBJECT_STORE_REFUSED: { httpStatus: 500, retryable: false, meaning: 'the object store refuses what was asked of it' },
+  OBJECT_LOCK_UNCONFIRMED: {
+    httpStatus: 500,
+    retryable: false,
+    meaning: 'the object store does not confirm the lock that was asked for',
+  },
   MIGRATION_REFUSED: { httpStatus: 500, retryable: false, meaning: 'a down migration would destroy evidence' },
 } as const;
 
