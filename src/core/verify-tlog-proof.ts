@@ -18,7 +18,7 @@ export const proofFaultCodes = {
 
 export type ProofFaultCode = keyof typeof proofFaultCodes;
 
-export interface HeadFault {
+interface HeadFault {
   readonly code: Extract<ProofFaultCode, 'CHECKPOINT_MALFORMED' | 'UNKNOWN_KEY' | 'BAD_SIGNATURE'>;
   readonly message: string;
 }
