@@ -1,7 +1,8 @@
-import { Option, type Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import Table from 'cli-table3';
 import { pino } from 'pino';
 import { readConfig } from '../config.js';
+import { parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
 import { openDatabase } from '../db/open-database.js';
 import { mapDatabaseError } from '../ledger/database-errors.js';
 import type { LogName } from '../ledger/rows.js';
@@ -13,18 +14,20 @@ const verifyExitCodes = { intact: 0, broken: 1, notRun: 2 } as const;
 
 interface VerifyCommandOptions {
   readonly log?: LogName;
+  readonly key?: readonly VerifierKey[];
   readonly json?: boolean;
 }
 
 /**
- * `daybook verify`: re-derives the logs from their rows as the auditor and prints what it found on stdout, its progress on
- * stderr. Exit code 0: intact; 1: at least one break; 2: it could not run to its end.
+ * `daybook verify`: re-derives the logs and their trees from their rows as the auditor and prints what it found on stdout,
+ * its progress on stderr. Exit code 0: intact; 1: at least one break; 2: it could not run to its end.
  */
 export function addVerifyCommand(program: Command): void {
   program
     .command('verify')
-    .description('check every entry of the ledger: hashes, chain, columns, order, and that no row was rewritten')
+    .description('check every entry of the ledger: hashes, chain, columns, order, tree, checkpoints, daily roots')
     .addOption(new Option('--log <log>', 'only this log').choices(['signals', 'audit']))
+    .option('--key <verifier key>', 'trust only this key (name+id+base64); may be given several times', collectKey)
     .option('--json', 'print {"intact": boolean, "logs": [...]} or {"error": {"code", "message"}}')
     // Code 1 means that a break was found, so a mistyped option must not end in it.
     .exitOverride((err) => process.exit(err.exitCode === 0 ? 0 : verifyExitCodes.notRun))
@@ -34,27 +37,23 @@ export function addVerifyCommand(program: Command): void {
     });
 }
 
-async function verify({ log, json = false }: VerifyCommandOptions): Promise<number> {
+function collectKey(text: string, keys: readonly VerifierKey[] = []): VerifierKey[] {
+  try {
+    return [...keys, parseVerifierKey(text)];
+  } catch (err) {
+    if (err instanceof SyntaxError) throw new InvalidArgumentError(err.message);
+    throw err;
+  }
+}
+
+async function verify(options: VerifyCommandOptions): Promise<number> {
+  const { json = false } = options;
   const interrupt = new AbortController();
   const onInterrupt = () => interrupt.abort(new Error('interrupted'));
   process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
   const progress = new VerifyProgressReport(process.stderr);
   try {
-    const config = readConfig();
-    await using database = await openDatabase(config, {
-      log: pino(
-        { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-        pino.destination({ fd: 2, sync: true }),
-      ),
-      mode: 'attach',
-      signal: interrupt.signal,
-    });
-    const verifications = await verifyLogs({
-      source: { url: database.urls.auditor },
-      logs: log === undefined ? ['signals', 'audit'] : [log],
-      onProgress: (state) => progress.update(state),
-      signal: interrupt.signal,
-    });
+    const verifications = await verifyDatabase(options, progress, interrupt.signal);
     progress.stop();
     const intact = verifications.every((verification) => verification.firstBreak === null);
     process.stdout.write(json ? `${JSON.stringify({ intact, logs: verifications })}\n` : describe(verifications));
@@ -70,6 +69,29 @@ async function verify({ log, json = false }: VerifyCommandOptions): Promise<numb
   }
 }
 
+async function verifyDatabase(
+  { log, key = [] }: VerifyCommandOptions,
+  progress: VerifyProgressReport,
+  signal: AbortSignal,
+): Promise<LogVerification[]> {
+  const config = readConfig();
+  await using database = await openDatabase(config, {
+    log: pino(
+      { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
+      pino.destination({ fd: 2, sync: true }),
+    ),
+    mode: 'attach',
+    signal,
+  });
+  return await verifyLogs({
+    source: { url: database.urls.auditor },
+    logs: log === undefined ? ['signals', 'audit'] : [log],
+    keys: key,
+    onProgress: (state) => progress.update(state),
+    signal,
+  });
+}
+
 /** SQLSTATE of a missing table. */
 const undefinedTable = '42P01';
 
@@ -81,19 +103,54 @@ function describeFailure(err: unknown): { code: string; message: string } {
   return isAbort ? { code: 'SHUTTING_DOWN', message: 'the check was interrupted' } : mapDatabaseError(err);
 }
 
+/** `at index 7`; some breaks concern no entry. */
+function place(index: number | null): string {
+  return index === null ? 'of no entry' : `at index ${index}`;
+}
+
 function describe(verifications: readonly LogVerification[]): string {
-  const table = new Table({
+  const entries = new Table({
     head: ['log', 'entries', 'seconds', 'entries/s', 'breaks', 'chain_hash of the last entry'],
     colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
     style: { head: [], border: [] },
   });
-  for (const { log, entries, seconds, entriesPerSecond, breakCount, headChainHash } of verifications) {
-    table.push([log, entries, seconds.toFixed(2), Math.round(entriesPerSecond), breakCount, headChainHash]);
+  const trees = new Table({
+    head: ['log', 'tree size', 'tiles', 'checkpoints', 'daily roots', 'root hash'],
+    colAligns: ['left', 'right', 'right', 'right', 'right', 'left'],
+    style: { head: [], border: [] },
+  });
+  for (const { log, entries: count, seconds, entriesPerSecond, breakCount, headChainHash, tree } of verifications) {
+    entries.push([log, count, seconds.toFixed(2), Math.round(entriesPerSecond), breakCount, headChainHash]);
+    trees.push([log, tree.size, tree.tiles, tree.checkpoints, tree.roots, tree.rootHash]);
   }
-  const lines = verifications.flatMap(({ log, firstBreak, breaks, breakCount }) => [
-    firstBreak === null ? `${log}: intact` : `${log}: first break ${firstBreak.code} at index ${firstBreak.index}`,
-    ...breaks.map(({ code, index, message }) => `  ${code} at index ${index}: ${message}`),
-    ...(breakCount > breaks.length ? [`  and ${breakCount - breaks.length} more`] : []),
+  const lines = verifications.flatMap((verification) => [
+    ...describeBreaks(verification),
+    `  signer: ${describeSigner(verification)}`,
+    `  ${describeWindow(verification)}`,
   ]);
-  return `${table.toString()}\n${lines.join('\n')}\n`;
+  return `${entries.toString()}\n${trees.toString()}\n${lines.join('\n')}\n`;
+}
+
+function describeBreaks({ log, firstBreak, breaks, breakCount }: LogVerification): string[] {
+  return [
+    firstBreak === null ? `${log}: intact` : `${log}: first break ${firstBreak.code} ${place(firstBreak.index)}`,
+    ...breaks.map(({ code, index, message }) => `  ${code} ${place(index)}: ${message}`),
+    ...(breakCount > breaks.length ? [`  and ${breakCount - breaks.length} more`] : []),
+  ];
+}
+
+function describeSigner({ signer, tree: { newestCheckpoint } }: LogVerification): string {
+  if (signer === 'none') return 'none, no checkpoint was signed yet';
+  const newest = newestCheckpoint === null ? '' : `; newest checkpoint: ${newestCheckpoint.size} entries`;
+  const at = newestCheckpoint === null ? '' : `, signed ${newestCheckpoint.signedAt} by the database's clock`;
+  const keys =
+    signer === 'pinned' ? 'the pinned keys' : 'unknown (keys taken from the database, not pinned: use --key)';
+  return `${keys}${newest}${at}`;
+}
+
+/** Says what no check of the database alone can know. */
+function describeWindow({ unanchoredEntries }: LogVerification): string {
+  return unanchoredEntries === 0
+    ? 'every entry is covered by a root that is kept outside the database too'
+    : `${unanchoredEntries} entries are covered by no root kept outside the database: only the database protects them`;
 }

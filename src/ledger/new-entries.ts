@@ -1,3 +1,5 @@
+import { randomUUID } from 'node:crypto';
+
 /** Who called, from where, in which session and request: goes into each entry that the call leaves. */
 export interface CallOrigin {
   /** Name of the API key. Null for callers who showed none that is valid. */
@@ -72,3 +74,25 @@ export type AuditCategory = (typeof auditCategories)[number];
 
 export const auditActions = ['CREATE', 'READ', 'UPDATE', 'DELETE', 'LOGIN', 'LOGOUT', 'EXECUTE'] as const;
 export type AuditAction = (typeof auditActions)[number];
+
+/** An entry about what the service did by itself: nobody called. What is not given stays absent. */
+export function serviceEntry(
+  given: Pick<NewAuditEntry, 'category' | 'event' | 'action' | 'resource' | 'details'> & Partial<NewAuditEntry>,
+): NewAuditEntry {
+  return {
+    actor: 'daybook',
+    role: null,
+    signalId: null,
+    outcome: 'OK',
+    occurredAt: null,
+    ipAddress: null,
+    userAgent: null,
+    sessionId: 'service',
+    requestId: randomUUID(),
+    idempotencyKey: null,
+    inputHash: null,
+    oldData: null,
+    newData: null,
+    ...given,
+  };
+}

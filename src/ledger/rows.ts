@@ -8,6 +8,8 @@ export const logs = {
 
 export type LogName = keyof typeof logs;
 
+export const logNames: readonly LogName[] = ['signals', 'audit'];
+
 /** Ledger columns that every row of either log carries; indexes are decimal text, hashes lower-case hex. */
 interface LedgerColumns {
   readonly chainIndex: string;

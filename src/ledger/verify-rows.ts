@@ -3,6 +3,7 @@ import { encodeAuditBody, encodeSignalBody } from '../core/entry-body.js';
 import { genesisHash, hashChainLink, hashLeaf } from '../core/hash-entry.js';
 import { addCalendarYears, millisecondsBetween } from '../core/timestamp.js';
 import { auditColumns, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
+import { isPlainlyCanonical } from './verify-json.js';
 import type { BreakList } from '../core/log-breaks.js';
 
 /** How long signals are kept, in calendar years counted in UTC. */
@@ -47,28 +48,46 @@ const auditRules: RowRules<AuditRow> = {
 
 export const rowRules = { signals: signalRules, audit: auditRules } as const satisfies Record<LogName, unknown>;
 
+/** The row before the first one that is checked, as it is stored. */
+export interface Predecessor {
+  readonly index: number;
+  /** Null where it cannot be known: the link to it is not checked. */
+  readonly chainHash: string | null;
+  /** Recording time. */
+  readonly recordedAt: string;
+}
+
+const beforeTheFirst: Predecessor = { index: -1, chainHash: genesisHash, recordedAt: '' };
+
 /** Checks rows handed in by ascending index, each on its own and against its predecessor. Pure. */
 export class RowVerifier<Row extends LedgerRow> {
-  #nextIndex = 0;
+  #nextIndex: number;
   /** Null right after a gap, where the predecessor's hash cannot be known. */
-  #previousHash: string | null = genesisHash;
-  #previousTime = '';
+  #previousHash: string | null;
+  #previousTime: string;
   #headChainHash = genesisHash;
 
+  /** Starts at the beginning of the log, or behind `predecessor`. */
   constructor(
     private readonly rules: RowRules<Row>,
     private readonly breaks: BreakList,
-  ) {}
+    predecessor: Predecessor = beforeTheFirst,
+  ) {
+    this.#nextIndex = predecessor.index + 1;
+    this.#previousHash = predecessor.chainHash;
+    this.#previousTime = predecessor.recordedAt;
+  }
 
   /** `chain_hash` of the last row checked, 64 zeros before the first, as hex. */
   get headChainHash(): string {
     return this.#headChainHash;
   }
 
-  check(row: Row): void {
+  /** Returns the leaf hash that the body gives, as hex, whatever is stored. */
+  check(row: Row): string {
     const index = Number(row.chainIndex);
     this.#checkIndex(index);
-    this.#checkContent(row, index);
+    const leafHash = this.#checkContent(row, index);
     this.#checkLink(row, index);
     const recordedAt = this.rules.recordedAt(row);
     if (recordedAt < this.#previousTime) {
@@ -77,6 +96,7 @@ export class RowVerifier<Row extends LedgerRow> {
     this.#previousTime = recordedAt;
     this.#previousHash = row.chainHash;
     this.#headChainHash = row.chainHash;
+    return leafHash;
   }
 
   #checkIndex(index: number): void {
@@ -92,7 +112,7 @@ export class RowVerifier<Row extends LedgerRow> {
     this.breaks.add('INDEX_GAP', expected, `${missing} missing`);
   }
 
-  #checkContent(row: Row, index: number): void {
+  #checkContent(row: Row, index: number): string {
     const hash = hashLeaf(row.body);
     if (hash !== row.verificationHash) {
       this.breaks.add('BODY_HASH_MISMATCH', index, `the body gives ${hash}, stored is ${row.verificationHash}`);
@@ -101,17 +121,19 @@ export class RowVerifier<Row extends LedgerRow> {
     if (rebuilt !== row.body) {
       this.breaks.add('COLUMN_MISMATCH', index, describeDifference(this.rules.columns, row.body, rebuilt));
     }
-    for (const [property, expected] of Object.entries(this.rules.derived(row) ?? {})) {
+    const derived = this.rules.derived(row);
+    for (const [property, expected] of derived === null ? [] : Object.entries(derived)) {
       const stored = row[property as keyof Row];
       if (stored === expected) continue;
       const column = this.rules.columns[property as keyof Row & string];
       this.breaks.add('COLUMN_MISMATCH', index, `column ${column} is ${String(stored)}, expected is ${expected}`);
     }
     for (const [property, text] of this.rules.jsonParts(row)) {
-      const fault = text === null || text === '{}' ? null : canonicalJsonFault(text);
+      const fault = text === null || isPlainlyCanonical(text) ? null : canonicalJsonFault(text);
       if (fault === null) continue;
       this.breaks.add('BODY_NOT_CANONICAL', index, `column ${this.rules.columns[property]}: ${fault}`);
     }
+    return hash;
   }
 
   #checkLink(row: Row, index: number): void {
