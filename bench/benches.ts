@@ -4,6 +4,7 @@ import { appendSingle } from './append-single.bench.js';
 import type { Bench } from './comparison.js';
 import { fanOut } from './fan-out.bench.js';
 import { list } from './list.bench.js';
+import { proof, seal } from './tree.bench.js';
 import { verify } from './verify.bench.js';
 
 /** Every bench by the name that the command line takes, in the order of running. */
@@ -13,5 +14,7 @@ export const benches: Readonly<Record<string, Bench>> = {
   list,
   'fan-out': fanOut,
   api,
+  seal,
+  proof,
   verify,
 };

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import { resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { DaybookError } from './errors.js';
 
@@ -8,6 +8,8 @@ import { DaybookError } from './errors.js';
  * table and a test compares the two. An empty value counts as absent.
  */
 const port = z.coerce.number().int().min(1).max(65_535);
+
+const anchorMode = z.enum(['off', 'best-effort', 'required']);
 
 const environmentShape = {
   DAYBOOK_HOST: z
@@ -34,9 +36,48 @@ const environmentShape = {
   DAYBOOK_DATABASE_POOL: z.coerce.number().int().min(2).max(100).default(8),
   DAYBOOK_APPEND_QUEUE_MAX: z.coerce.number().int().min(1).max(1_000_000).default(20_000),
   DAYBOOK_TRUST_PROXY: z.coerce.number().int().min(0).max(10).default(0),
+  DAYBOOK_MASTER_KEY: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/i, 'must be 32 bytes as 64 hexadecimal digits: openssl rand -hex 32 makes one')
+    .optional(),
+  DAYBOOK_CHECKPOINT_SECONDS: z.coerce.number().min(0.05).max(10).default(2),
+  DAYBOOK_STORE_DIR: z.string().optional(),
+  DAYBOOK_S3_BUCKET: z.string().min(3).max(255).optional(),
+  DAYBOOK_S3_PREFIX: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/, 'must be a relative path such as daybook/production')
+    .optional(),
+  DAYBOOK_S3_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  DAYBOOK_S3_REGION: z.string().min(1).default('us-east-1'),
+  DAYBOOK_PUBLISH_SECONDS: z.coerce.number().min(0.05).max(3_600).default(10),
+  DAYBOOK_ANCHOR_STORE: anchorMode.default('best-effort'),
+  DAYBOOK_ROOT_RETENTION_DAYS: z.coerce.number().int().min(1).max(36_525).default(2_557),
+  DAYBOOK_ANCHOR_TIMESTAMP: anchorMode.optional(),
+  DAYBOOK_TSA_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  DAYBOOK_TSA_CA_FILE: z.string().optional(),
+  DAYBOOK_ANCHOR_WITNESS: anchorMode.optional(),
+  DAYBOOK_WITNESSES: z.string().optional(),
+  DAYBOOK_INTEGRITY_RECENT_MINUTES: z.coerce.number().int().min(1).max(1_440).default(15),
+  DAYBOOK_JOBS: z.enum(['on', 'off']).default('on'),
 } as const;
 
-const environmentSchema = z.object(environmentShape);
+const environmentSchema = z.object(environmentShape).superRefine((values, refinement) => {
+  const needs = (mode: 'DAYBOOK_ANCHOR_TIMESTAMP' | 'DAYBOOK_ANCHOR_WITNESS', ...names: (keyof typeof values)[]) => {
+    for (const name of names) {
+      if (values[mode] === undefined || values[mode] === 'off' || values[name] !== undefined) continue;
+      refinement.addIssue({ code: 'custom', path: [name], message: `must be set where ${mode} is ${values[mode]}` });
+    }
+  };
+  needs('DAYBOOK_ANCHOR_TIMESTAMP', 'DAYBOOK_TSA_URL', 'DAYBOOK_TSA_CA_FILE');
+  needs('DAYBOOK_ANCHOR_WITNESS', 'DAYBOOK_WITNESSES');
+  if (values.DAYBOOK_TSA_URL !== undefined && values.DAYBOOK_TSA_CA_FILE === undefined) {
+    refinement.addIssue({
+      code: 'custom',
+      path: ['DAYBOOK_TSA_CA_FILE'],
+      message: 'must name a PEM file with the certificates that the timestamp authority is trusted by',
+    });
+  }
+});
 
 /** Names of every environment variable the service reads, in documentation order. */
 export const environmentNames = Object.keys(environmentShape) as (keyof typeof environmentShape)[];
@@ -63,6 +104,40 @@ export interface Config {
   readonly appendQueueMax: number;
   /** Number of reverse proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: number;
+  /** 32 bytes as hex that seal what the database keeps secret; kept in the data folder when absent. */
+  readonly masterKey: string | undefined;
+  /** Between two looks of the signer at the logs, in milliseconds. */
+  readonly checkpointIntervalMs: number;
+  readonly store: StoreConfig;
+  readonly anchors: AnchorConfig;
+  /** What each sample of the integrity monitor adds at the end of both logs, in minutes. */
+  readonly integrityRecentMinutes: number;
+  /** Whether this node runs background jobs: sealing, anchoring, integrity checks. */
+  readonly runsJobs: boolean;
+}
+
+/** `best-effort`: retried for ever. `required`: overdue ones are an incident and fail verification. */
+type AnchorMode = 'off' | 'best-effort' | 'required';
+
+/** Where logs are published and days' roots are kept: a bucket where one is named, else a folder. */
+interface StoreConfig {
+  readonly folder: string;
+  readonly s3:
+    | { readonly bucket: string; readonly prefix?: string; readonly endpoint?: string; readonly region: string }
+    | undefined;
+  /** Between two publications of a log that grew, in milliseconds. */
+  readonly publishIntervalMs: number;
+}
+
+interface AnchorConfig {
+  readonly store: AnchorMode;
+  /** How long a root is locked in a store that can lock, in days after it was sealed. */
+  readonly retentionDays: number;
+  readonly timestamp: AnchorMode;
+  readonly authority: { readonly url: string; readonly certificatesFile: string } | undefined;
+  readonly witness: AnchorMode;
+  /** Witnesses as `<verifier key> <url>`, separated by commas or lines. */
+  readonly witnesses: string | undefined;
 }
 
 /** Reads and checks the environment. Throws CONFIG_INVALID naming each bad variable and what it allows. */
@@ -78,11 +153,15 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       `The environment has unusable values (docs/configuration.md lists what is allowed):\n${lines.join('\n')}`,
     );
   }
-  const values = parsed.data;
+  return toConfig(parsed.data);
+}
+
+function toConfig(values: z.infer<typeof environmentSchema>): Config {
+  const dataDir = resolve(values.DAYBOOK_DATA_DIR);
   return {
     host: values.DAYBOOK_HOST,
     port: values.DAYBOOK_PORT,
-    dataDir: resolve(values.DAYBOOK_DATA_DIR),
+    dataDir,
     postgresPort: values.DAYBOOK_POSTGRES_PORT,
     databaseUrl: values.DATABASE_URL,
     origin: values.DAYBOOK_ORIGIN,
@@ -91,5 +170,33 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     databasePoolSize: values.DAYBOOK_DATABASE_POOL,
     appendQueueMax: values.DAYBOOK_APPEND_QUEUE_MAX,
     trustedProxies: values.DAYBOOK_TRUST_PROXY,
+    masterKey: values.DAYBOOK_MASTER_KEY?.toLowerCase(),
+    checkpointIntervalMs: values.DAYBOOK_CHECKPOINT_SECONDS * 1_000,
+    store: {
+      folder: resolve(values.DAYBOOK_STORE_DIR ?? join(dataDir, 'store')),
+      s3:
+        values.DAYBOOK_S3_BUCKET === undefined
+          ? undefined
+          : {
+              bucket: values.DAYBOOK_S3_BUCKET,
+              region: values.DAYBOOK_S3_REGION,
+              ...(values.DAYBOOK_S3_PREFIX === undefined ? {} : { prefix: values.DAYBOOK_S3_PREFIX }),
+              ...(values.DAYBOOK_S3_ENDPOINT === undefined ? {} : { endpoint: values.DAYBOOK_S3_ENDPOINT }),
+            },
+      publishIntervalMs: values.DAYBOOK_PUBLISH_SECONDS * 1_000,
+    },
+    anchors: {
+      store: values.DAYBOOK_ANCHOR_STORE,
+      retentionDays: values.DAYBOOK_ROOT_RETENTION_DAYS,
+      timestamp: values.DAYBOOK_ANCHOR_TIMESTAMP ?? (values.DAYBOOK_TSA_URL === undefined ? 'off' : 'best-effort'),
+      authority:
+        values.DAYBOOK_TSA_URL === undefined || values.DAYBOOK_TSA_CA_FILE === undefined
+          ? undefined
+          : { url: values.DAYBOOK_TSA_URL, certificatesFile: resolve(values.DAYBOOK_TSA_CA_FILE) },
+      witness: values.DAYBOOK_ANCHOR_WITNESS ?? (values.DAYBOOK_WITNESSES === undefined ? 'off' : 'best-effort'),
+      witnesses: values.DAYBOOK_WITNESSES,
+    },
+    integrityRecentMinutes: values.DAYBOOK_INTEGRITY_RECENT_MINUTES,
+    runsJobs: values.DAYBOOK_JOBS === 'on',
   };
 }

@@ -13,15 +13,21 @@ import { migrateUp } from './db/migrate.js';
 import type { MissingLayer } from './db/missing-layer.js';
 import { openDatabase } from './db/open-database.js';
 import { ledgerConnection } from './db/pool.js';
+import type { RoleUrls } from './db/roles.js';
 import { installRefusalLayers } from './db/refusal-layers.js';
 import { readOrCreateSecretFile } from './db/secret-file.js';
 import { createLoaders } from './graphql/loaders.js';
 import type { RequestContext, Services } from './access/request-context.js';
 import { checkReady, type HealthSources } from './health/check-health.js';
 import { Metrics } from './http/metrics.js';
+import { ensureBaseline } from './integrity/baseline.js';
+import type { JobRunner } from './jobs/job-runner.js';
 import { LedgerWriter } from './ledger/append-entries.js';
 import { AttemptReconciler } from './ledger/reconcile-attempts.js';
 import { LogTail } from './ledger/tail-log.js';
+import { checkMetrics, openIntegrity, refusalReporter } from './open-integrity.js';
+import { enqueueAnchoring, openJobs, startJobs } from './open-jobs.js';
+import { describeProofs, openProofs, readProofFigures, type ProofNode, type ProofParts } from './open-proofs.js';
 import { buildDaybookSchema } from './schema.js';
 
 /** Everything a node consists of, built once. Disposing takes it down in reverse order; nothing accepted is lost. */
@@ -48,12 +54,17 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
   const database = stack.use(
     await openDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
   );
-  await migrateUp({ url: database.urls.migrator, migrations: migrationsList, log });
+  const executedMigrations = await migrateUp({ url: database.urls.migrator, migrations: migrationsList, log });
   const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(database.urls));
 
   const ledger = await openLedger(database.urls.application, config, log, clock, stack);
   const { pool, writer, apiKeys, reconciler, signals, audit } = ledger;
   const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  const schema = buildDaybookSchema();
+  const metrics = buildMetrics(schema, ledger, () => ({ health, proofs }));
+  const append = measuredAppend(writer, metrics);
+  const parts = { config, log, clock, pool, append, urls: database.urls };
+  const { proofs, integrity, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
   const services: Services = {
     database: pool,
     tails: { signals, audit },
@@ -62,6 +73,8 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     clock,
     log,
     shutdown: shutdown.signal,
+    proofs: proofs.services,
+    integrity,
   };
   const health: HealthSources = {
     database: pool,
@@ -69,20 +82,11 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     appendQueue: () => ({ waiting: writer.queuedRows, max: config.appendQueueMax }),
     feeds: () => ({ signals: stateOf(signals), audit: stateOf(audit) }),
     reconciler: () => ({ lastError: reconciler.lastError }),
+    proofs: () => describeProofs(proofs),
+    jobs: () => jobs?.state() ?? null,
     draining: () => shutdown.signal.aborted,
     log,
   };
-  const schema = buildDaybookSchema();
-  const metrics = new Metrics(
-    {
-      appendQueueRows: () => writer.queuedRows,
-      logHeads: () => ({ signals: Number(signals.head), audit: Number(audit.head) }),
-      refusedModifications: () => reconciler.added,
-      ready: async () => (await checkReady(health)).ready,
-    },
-    rootFieldsOf(schema),
-  );
-  const append = measuredAppend(writer, metrics);
   const madeAdminKey = await ensureAdminKey({
     database: pool,
     append,
@@ -109,6 +113,47 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     drain: () => shutdown.abort(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** What proves and watches the ledger, and the jobs that do so at their times; `stack` takes them over. */
+async function openEvidence(
+  parts: Omit<ProofParts, 'url' | 'onRefusal' | 'onSealed'> & { readonly urls: RoleUrls },
+  executedMigrations: readonly string[],
+  metrics: Metrics,
+  stack: AsyncDisposableStack,
+) {
+  const { config, log, pool, append, urls } = parts;
+  const knownMigrations = migrationsList.map(({ name }) => name);
+  const reason = await ensureBaseline({ append, readerUrl: urls.auditor, knownMigrations, executedMigrations });
+  if (reason !== null) log.info({ reason }, 'the integrity baseline was taken');
+  const onRefusal = refusalReporter({ pool, append, log });
+  let jobs: JobRunner | null = null;
+  const onSealed = async () => (jobs === null ? undefined : enqueueAnchoring(jobs));
+  const proofs = await openProofs({ ...parts, url: urls.application, onRefusal, onSealed }, stack);
+  const integrity = openIntegrity({ ...parts, readerUrl: urls.auditor, proofs, metrics: checkMetrics(metrics) });
+  if (config.runsJobs) {
+    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity }, urls.application));
+    await startJobs(jobs);
+  }
+  return { proofs, integrity, jobs };
+}
+
+/** `built`: what is built after the metrics, and there when they are scraped. */
+function buildMetrics(
+  schema: GraphQLSchema,
+  { pool, writer, reconciler, signals, audit }: Awaited<ReturnType<typeof openLedger>>,
+  built: () => { readonly health: HealthSources; readonly proofs: ProofNode },
+): Metrics {
+  return new Metrics(
+    {
+      appendQueueRows: () => writer.queuedRows,
+      logHeads: () => ({ signals: Number(signals.head), audit: Number(audit.head) }),
+      refusedModifications: () => reconciler.added,
+      ready: async () => (await checkReady(built().health)).ready,
+      proofs: () => readProofFigures(pool, built().proofs),
+    },
+    rootFieldsOf(schema),
+  );
 }
 
 /** The parts that work on the ledger, all as the application role; `stack` takes them over. */

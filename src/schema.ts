@@ -4,6 +4,14 @@ import { buildSchemaSync, type PubSub } from 'type-graphql';
 import { ApiKeyResolver } from './api-keys/api-key.resolver.js';
 import { AuditEntryResolver, SignalAuditEntriesResolver } from './audit/audit-entry.resolver.js';
 import { EventResolver } from './audit/event.resolver.js';
+import { IntegrityResolver } from './integrity/integrity.resolver.js';
+import { ProofEventResolver } from './proofs/proof-events.resolver.js';
+import {
+  AuditEntryProofResolver,
+  MerkleRootResolver,
+  ProofResolver,
+  SignalProofResolver,
+} from './proofs/proof.resolver.js';
 import { SignalResolver } from './signals/signal.resolver.js';
 import type { SignalRow } from './ledger/rows.js';
 
@@ -14,6 +22,12 @@ const resolvers = [
   SignalAuditEntriesResolver,
   EventResolver,
   ApiKeyResolver,
+  ProofResolver,
+  MerkleRootResolver,
+  SignalProofResolver,
+  AuditEntryProofResolver,
+  ProofEventResolver,
+  IntegrityResolver,
 ] as const;
 
 /** type-graphql asks for one although every subscription here brings its own source; nothing is ever published. */

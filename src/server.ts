@@ -38,6 +38,7 @@ export async function startServer(context: NodeContext): Promise<RunningServer> 
     health: context.health,
     metrics: context.metrics,
     rest,
+    logs: services,
   });
   const server = createServer(app);
   const socket = serveGraphqlSocket({

@@ -29,6 +29,8 @@ CREATE TABLE public.signing_keys (
   valid_until timestamptz,
   PRIMARY KEY (origin, key_id)
 );
+-- Nodes that start together make one key, not two.
+CREATE UNIQUE INDEX signing_keys_current ON public.signing_keys (log) WHERE valid_until IS NULL;
 
 -- Signed tree heads. The key is what makes two different checkpoints of one size impossible.
 CREATE TABLE public.checkpoints (
@@ -38,9 +40,10 @@ CREATE TABLE public.checkpoints (
   -- The signed note (C2SP signed-note, tlog-checkpoint), verbatim.
   note text NOT NULL CONSTRAINT checkpoints_note_size CHECK (octet_length(note) <= 65535),
   signed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  -- Order of signing, for subscribers: a day's root may be smaller than what was signed before.
-  number bigint GENERATED ALWAYS AS IDENTITY UNIQUE,
-  PRIMARY KEY (log, tree_size)
+  -- Order of signing within a log, for subscribers: a day's root may be smaller than what was signed before.
+  number bigint GENERATED ALWAYS AS IDENTITY,
+  PRIMARY KEY (log, tree_size),
+  UNIQUE (log, number)
 );
 
 -- The tree head at exactly the number of entries recorded before midnight UTC: one row for each log and day.

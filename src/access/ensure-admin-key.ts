@@ -6,6 +6,7 @@ import { encodeCanonicalJson } from '../core/canonical-json.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { insertApiKey, newSecret } from './api-key-store.js';
 import { Role } from './principal.js';
+import { serviceEntry } from '../ledger/new-entries.js';
 import type { Append } from './request-calls.js';
 
 /**
@@ -37,26 +38,14 @@ export async function ensureAdminKey(options: {
   const name = taken.rowCount === 0 ? 'admin' : `admin-${id.slice(0, 8)}`;
   await options.append({
     callEntries: [
-      {
+      serviceEntry({
         category: 'ADMIN',
         event: 'ApiKeyCreated',
         action: 'CREATE',
-        actor: 'daybook',
-        role: null,
         resource: `api-key/${id}`,
-        signalId: null,
-        outcome: 'OK',
-        occurredAt: null,
-        ipAddress: null,
-        userAgent: null,
         sessionId: 'start',
-        requestId: randomUUID(),
-        idempotencyKey: null,
-        inputHash: null,
         details: encodeCanonicalJson({ keyRole: 'ADMIN', name, prefix: key.prefix }),
-        oldData: null,
-        newData: null,
-      },
+      }),
     ],
     alongside: (client) =>
       insertApiKey(client, {

@@ -7,6 +7,8 @@ import { readMigrationStatus, type MigrationStatus } from '../db/migration-statu
 import { openDatabase } from '../db/open-database.js';
 import { installRefusalLayers } from '../db/refusal-layers.js';
 import type { RoleUrls } from '../db/roles.js';
+import { ensureBaseline } from '../integrity/baseline.js';
+import { LedgerWriter } from '../ledger/append-entries.js';
 
 interface OutputOptions {
   readonly json?: boolean;
@@ -23,6 +25,9 @@ export function addMigrateCommand(program: Command): void {
       withDatabase(async (input, urls) => {
         const executed = await migrateUp(input);
         await installRefusalLayers(urls);
+        // A new ledger gets its baseline from the first start of the service.
+        if (executed.length > 0 && executed.length < input.migrations.length)
+          await declareBaseline(input, urls, executed);
         print(json, { executed }, executed.length === 0 ? ['nothing to do'] : executed.map((name) => `ran ${name}`));
       }),
     );
@@ -74,4 +79,15 @@ function describeStatus(status: MigrationStatus): string[] {
     'Event triggers',
     ...status.eventTriggers.map(({ name, event, state }) => `  ${name} on ${event}: ${state}`),
   ];
+}
+
+/** What the migrations changed in the catalogue is declared right, on the record; otherwise the monitor would report it. */
+async function declareBaseline({ migrations, log }: MigrateInput, urls: RoleUrls, executed: readonly string[]) {
+  await using writer = new LedgerWriter({ url: urls.application, queueRowsMax: 100, log });
+  await ensureBaseline({
+    append: (request) => writer.append(request),
+    readerUrl: urls.auditor,
+    knownMigrations: migrations.map(({ name }) => name),
+    executedMigrations: executed,
+  });
 }

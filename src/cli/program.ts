@@ -1,6 +1,8 @@
 import { Command } from 'commander';
+import { addCheckIntegrityCommand } from './check-integrity.js';
 import { addDbUrlCommand } from './db-url.js';
 import { addMigrateCommand } from './migrate.js';
+import { addSealCommand } from './seal.js';
 import { addServeCommand } from './serve.js';
 import { addVerifyCommand } from './verify.js';
 import { DaybookError } from '../errors.js';
@@ -12,6 +14,8 @@ addServeCommand(program);
 addMigrateCommand(program);
 addDbUrlCommand(program);
 addVerifyCommand(program);
+addSealCommand(program);
+addCheckIntegrityCommand(program);
 
 /** Runs one command line. An error of the catalogue ends with exit code 1, anything else with 70. */
 export async function runProgram(): Promise<void> {

@@ -1,4 +1,5 @@
 import { ArgsType, Field, Int, ObjectType, type ClassType } from 'type-graphql';
+import { encodeNumberCursor, type NumberedPage } from './numbered-page.js';
 import { encodeCursor, type Page } from '../ledger/read-entries.js';
 import type { LogName } from '../ledger/rows.js';
 
@@ -18,6 +19,15 @@ export class PageArgs {
   @Field(() => String, { nullable: true, description: 'Only what follows this cursor.' }) after?: string;
   @Field(() => Int, { nullable: true, description: 'The last so many, at most 1,000, in list order.' }) last?: number;
   @Field(() => String, { nullable: true, description: 'Only what precedes this cursor.' }) before?: string;
+}
+
+/** For lists that are read in one direction only. */
+@ArgsType()
+export class ForwardPageArgs {
+  @Field(() => Int, { nullable: true, description: 'The first so many, at most 1,000; 50 when nothing is said.' })
+  first?: number;
+
+  @Field(() => String, { nullable: true, description: 'Only what follows this cursor.' }) after?: string;
 }
 
 /** Makes the Relay connection type of a node type. Its fields are read lazily from what `connectionOf` returns. */
@@ -46,17 +56,26 @@ export interface Connection {
   readonly totalCount: () => Promise<number>;
 }
 
+/** A page of a log; cursors name the log and the entry's index. */
 export function connectionOf(log: LogName, page: Page<{ readonly chainIndex: string }>): Connection {
-  const cursorOf = (row: { readonly chainIndex: string } | undefined) =>
-    row === undefined ? null : encodeCursor(log, row.chainIndex);
+  return connectionWith(page, (row) => encodeCursor(log, row.chainIndex));
+}
+
+/** A page that `readNumberedPage` read; cursors name the list and the row's number. */
+export function numberedConnection(page: NumberedPage<{ readonly number: string }>): Connection {
+  return connectionWith(page, (row) => encodeNumberCursor(page.list, row.number));
+}
+
+function connectionWith<Row extends object>(page: Page<Row>, cursorOf: (row: Row) => string): Connection {
+  const edgeCursor = (row: Row | undefined) => (row === undefined ? null : cursorOf(row));
   return {
     nodes: page.rows,
-    edges: () => page.rows.map((row) => ({ cursor: encodeCursor(log, row.chainIndex), node: row })),
+    edges: () => page.rows.map((row) => ({ cursor: cursorOf(row), node: row })),
     pageInfo: () => ({
       hasNextPage: page.hasNextPage,
       hasPreviousPage: page.hasPreviousPage,
-      startCursor: cursorOf(page.rows[0]),
-      endCursor: cursorOf(page.rows.at(-1)),
+      startCursor: edgeCursor(page.rows[0]),
+      endCursor: edgeCursor(page.rows.at(-1)),
     }),
     totalCount: page.totalCount,
   };

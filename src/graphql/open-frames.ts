@@ -8,6 +8,7 @@ import type { LogName } from '../ledger/rows.js';
 import type { RowOf } from '../ledger/cursor-reads.js';
 import type { LogTail } from '../ledger/tail-log.js';
 import type { RequestContext } from '../access/request-context.js';
+import { recordEnd } from './record-end.js';
 
 /** A feed as its GraphQL field describes it. */
 export interface FrameSource<Log extends LogName> {
@@ -42,11 +43,11 @@ export async function openFrames<Log extends LogName>(
     });
     calls.record(call, 'OK', { phase: 'opened' });
     await calls.flush();
-    return recordEnd(feed, (outcome, frames, cursor) => {
+    return recordEnd(feed, (outcome, frames, last) => {
       calls.record(call, outcome, {
         phase: 'ended',
         frames,
-        ...(cursor === null ? {} : { cursor: cursor.toString() }),
+        ...(last === null ? {} : { cursor: last.cursor.toString() }),
       });
       return calls.flush();
     });
@@ -55,53 +56,4 @@ export async function openFrames<Log extends LogName>(
     await calls.flush();
     throw error;
   }
-}
-
-type Feed<Row> = AsyncGenerator<Frame<Row>, void, undefined>;
-
-/** Calls `onEnd` exactly once, however the feed ends: by its source, by the subscriber, or by an error. */
-function recordEnd<Row>(
-  feed: Feed<Row>,
-  onEnd: (outcome: string, frames: number, cursor: bigint | null) => Promise<void>,
-): Feed<Row> {
-  let frames = 0;
-  let cursor: bigint | null = null;
-  let ended = false;
-  const end = async (outcome: string) => {
-    if (ended) return;
-    ended = true;
-    await onEnd(outcome, frames, cursor);
-  };
-  return {
-    async next() {
-      try {
-        const result = await feed.next();
-        if (result.done === true) {
-          await end('OK');
-        } else {
-          frames += 1;
-          cursor = result.value.cursor;
-        }
-        return result;
-      } catch (error) {
-        await end(outcomeOf(error));
-        throw error;
-      }
-    },
-    async return(value) {
-      const result = await feed.return(value);
-      await end('OK');
-      return result;
-    },
-    async throw(error) {
-      await end(outcomeOf(error));
-      return feed.throw(error);
-    },
-    [Symbol.asyncIterator]() {
-      return this;
-    },
-    async [Symbol.asyncDispose]() {
-      await this.return();
-    },
-  };
 }

@@ -38,6 +38,13 @@ export const DateTimeScalar = textScalar({
   expected: 'an RFC 3339 time of the years 1 to 9999 with at most six fractional digits, as in 2026-11-20T08:30:00Z',
 });
 
+export const DateScalar = textScalar({
+  name: 'Date',
+  description: 'A day in UTC, as in 2026-11-20.',
+  parse: (text) => (/^\d{4}-\d{2}-\d{2}$/.test(text) && normalizeTimestamp(`${text}T00:00:00Z`) !== null ? text : null),
+  expected: 'a day of the years 1 to 9999, as in 2026-11-20',
+});
+
 export const BigIntScalar = textScalar({
   name: 'BigInt',
   description: 'A 64-bit integer as decimal text, because JSON numbers lose digits above 2^53.',

@@ -18,12 +18,23 @@ interface MissingSafeguard {
   readonly mend: string;
 }
 
+/** How a log's signing and publishing stand; null where nothing is wrong. */
+interface ProofHealth {
+  readonly refusal: string | null;
+  readonly canSign: boolean;
+  readonly lastError: string | null;
+  readonly publishingError: string | null;
+}
+
 export interface HealthSources {
   readonly database: Queryable;
   readonly missingLayers: readonly MissingSafeguard[];
   readonly appendQueue: () => { readonly waiting: number; readonly max: number };
   readonly feeds: () => Readonly<Record<string, { readonly head: string; readonly broken: string | null }>>;
   readonly reconciler: () => { readonly lastError: string | null };
+  readonly proofs: () => Readonly<Record<string, ProofHealth>>;
+  /** Null on a node that runs none. */
+  readonly jobs: () => { readonly running: boolean; readonly failing: readonly object[] } | null;
   readonly draining: () => boolean;
   readonly log: Logger;
 }
@@ -56,6 +67,9 @@ export async function checkHealth(sources: HealthSources): Promise<HealthReport>
     appendQueue: { status: queue.waiting < queue.max ? 'ok' : 'failed', durationMs: 0, ...queue },
     feeds: { status: brokenFeed === undefined ? 'ok' : 'failed', durationMs: 0, logs: feeds },
     ledgerLock: lock,
+    signer: checkSigner(sources.proofs()),
+    publishing: checkPublishing(sources.proofs()),
+    jobs: checkJobs(sources.jobs()),
     reconciliation: {
       status: sources.reconciler().lastError === null ? 'ok' : 'failed',
       durationMs: 0,
@@ -68,6 +82,21 @@ export async function checkHealth(sources: HealthSources): Promise<HealthReport>
     checks: all,
     missingLayers: sources.missingLayers,
   };
+}
+
+function checkSigner(logs: Readonly<Record<string, ProofHealth>>): HealthCheck {
+  const fine = Object.values(logs).every((log) => log.refusal === null && log.lastError === null && log.canSign);
+  return { status: fine ? 'ok' : 'failed', durationMs: 0, logs };
+}
+
+function checkPublishing(logs: Readonly<Record<string, ProofHealth>>): HealthCheck {
+  const errors = Object.values(logs).flatMap(({ publishingError }) => publishingError ?? []);
+  return { status: errors.length === 0 ? 'ok' : 'failed', durationMs: 0, errors };
+}
+
+function checkJobs(jobs: ReturnType<HealthSources['jobs']>): HealthCheck {
+  if (jobs === null) return { status: 'ok', durationMs: 0, running: false, reason: 'DAYBOOK_JOBS is off on this node' };
+  return { status: jobs.running && jobs.failing.length === 0 ? 'ok' : 'failed', durationMs: 0, ...jobs };
 }
 
 async function checkDatabase(database: Queryable): Promise<Record<string, unknown>> {

@@ -5,6 +5,7 @@ import type { CallSender } from '../access/request-calls.js';
 import type { RequestContext } from '../access/request-context.js';
 import type { HealthSources } from '../health/check-health.js';
 import { healthRoutes } from './health-routes.js';
+import { logRoutes, type LogRouteSources } from './log-routes.js';
 import type { Metrics } from './metrics.js';
 import { notFound, requestFault, type RestServices } from './rest-calls.js';
 import { readSender } from './sender.js';
@@ -18,10 +19,11 @@ export interface AppParts {
   readonly health: HealthSources;
   readonly metrics: Metrics;
   readonly rest: RestServices;
+  readonly logs: Omit<LogRouteSources, 'rest'>;
 }
 
 /** The HTTP application: health and metrics, GraphQL, and an audited refusal of everything else. */
-export function createApp({ apollo, contextFor, health, metrics, rest }: AppParts): Express {
+export function createApp({ apollo, contextFor, health, metrics, rest, logs }: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -31,6 +33,7 @@ export function createApp({ apollo, contextFor, health, metrics, rest }: AppPart
     next();
   });
   app.use(healthRoutes(health, metrics, rest));
+  app.use(logRoutes({ ...logs, rest }));
   app.use(
     '/graphql',
     express.json({ limit: requestBodyMax }),

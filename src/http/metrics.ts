@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { registerProofGauges, type ProofFigures } from './proof-gauges.js';
 
 /** What the gauges read when they are scraped. */
 export interface MetricSources {
@@ -6,6 +7,7 @@ export interface MetricSources {
   readonly logHeads: () => Readonly<Record<string, number>>;
   readonly refusedModifications: () => number;
   readonly ready: () => Promise<boolean>;
+  readonly proofs: () => Promise<ProofFigures>;
 }
 
 /** The node's metrics in Prometheus' names: seconds, bytes, `_total` for counters. */
@@ -33,6 +35,25 @@ export class Metrics {
   readonly databaseErrors = new Counter({
     name: 'database_connection_errors',
     help: 'Connections to the database that broke or could not be made',
+    registers: [this.registry],
+  });
+
+  readonly failedVerifications = new Counter({
+    name: 'integrity_failed_verifications_total',
+    help: 'Contradictions that integrity checks of this node found',
+    registers: [this.registry],
+  });
+  readonly verificationSeconds = new Histogram({
+    name: 'signal_verification_duration_seconds',
+    help: 'Duration of integrity checks by kind',
+    labelNames: ['kind'],
+    buckets: [0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 1_800],
+    registers: [this.registry],
+  });
+  readonly integrityChecks = new Counter({
+    name: 'daybook_integrity_checks_total',
+    help: 'Integrity checks by kind and result',
+    labelNames: ['kind', 'result'],
     registers: [this.registry],
   });
 
@@ -71,6 +92,7 @@ export class Metrics {
         this.set(sources.refusedModifications());
       },
     });
+    registerProofGauges(this.registry, sources.proofs);
     new Gauge({
       name: 'health_check_status',
       help: '1 when this node is ready, else 0',

@@ -1,6 +1,8 @@
 import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Response } from 'express';
 import type { Logger } from 'pino';
 import type { ApiKeyStore } from '../access/api-key-store.js';
+import { requireRole } from '../access/audited.js';
+import type { Role } from '../access/principal.js';
 import { RequestCalls, type CallServices } from '../access/request-calls.js';
 import { DaybookError, errorCatalogue } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
@@ -15,6 +17,38 @@ export interface RestServices extends CallServices {
 /** The JSON of a failed REST request. */
 function errorBody(error: DaybookError) {
   return { error: { code: error.code, message: error.message, retryable: error.retryable } };
+}
+
+/**
+ * A route that takes a key of one of the roles and leaves an entry, which is durable before the answer leaves: the handler
+ * answers into memory by `response.send`, whose bytes are held back until then.
+ */
+export function recordedRoute(
+  services: RestServices,
+  rolesFor: (path: string) => readonly Role[],
+  handler: (request: Request, response: Response) => Promise<void>,
+): RequestHandler {
+  return async (request: Request, response: Response) => {
+    const sender = await readSender(request, services.apiKeys, services.trustedProxies);
+    const calls = new RequestCalls(sender, services);
+    const call = calls.begin(request.path, 'READ', request.query);
+    requireRole(calls, rolesFor(request.path));
+    const send = response.send.bind(response);
+    let answer: unknown;
+    response.send = (body?: unknown) => {
+      answer = body;
+      return response;
+    };
+    // What is thrown here gets its entry where it is answered, in requestFault.
+    try {
+      await handler(request, response);
+      calls.record(call, 'OK', { statusCode: response.statusCode });
+      await calls.flush();
+    } finally {
+      response.send = send;
+    }
+    send(answer);
+  };
 }
 
 /** Answers a path that does not exist, after the request has left its entry. */

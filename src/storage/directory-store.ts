@@ -132,7 +132,7 @@ class DirectoryStore implements ObjectStore {
     const facts = await file.stat();
     if (!facts.isFile()) return null;
     if (facts.size > OBJECT_BYTES_MAX) throw objectTooLarge(key, this.description);
-    return file.readFile();
+    return await file.readFile();
   }
 
   async *#walk(folderKey: string, prefix: string): AsyncGenerator<string> {

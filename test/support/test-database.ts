@@ -25,6 +25,13 @@ export async function createTestDatabase(): Promise<TestDatabase> {
   return database;
 }
 
+/** A copy of a database that nobody is connected to, catalogue rows with their xmin included. */
+export async function copyTestDatabase(source: TestDatabase): Promise<TestDatabase> {
+  const database = await createDatabase(source.name);
+  await refreshAfterClone(database.urls);
+  return database;
+}
+
 /** A database without anything in it, nor rights of the roles on it. */
 export async function createEmptyDatabase(): Promise<TestDatabase> {
   return createDatabase('template0');
@@ -43,7 +50,7 @@ async function createDatabase(template: string): Promise<TestDatabase> {
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   await withConnection(adminUrl, async (admin) => {
     await admin.query(`CREATE DATABASE ${name} TEMPLATE ${template}`);
-    if (template === TEMPLATE) {
+    if (template !== 'template0') {
       // Rights on a database are not part of what is cloned.
       await admin.query(`GRANT CREATE, TEMPORARY ON DATABASE ${name} TO ${roles.owner}`);
     }

@@ -1,0 +1,183 @@
+import type { Logger } from 'pino';
+import type { Append } from '../access/request-calls.js';
+import { encodeHex } from '../core/bytes.js';
+import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { toDaybookError } from '../ledger/database-errors.js';
+import { serviceEntry } from '../ledger/new-entries.js';
+import type { Queryable } from '../ledger/read-entries.js';
+import { placeOf, readAnchorTasks, type Anchor, type AnchorProof, type AnchorTask } from './anchor.js';
+
+/** Anchors of one pass and passes of one run; what is left waits for the next run. */
+const tasksPerPassMax = 1_000;
+const passesMax = 1_000;
+/** The first pause after a failure, and the longest, in seconds. */
+const pauseFirstSeconds = 10;
+const pauseMaxSeconds = 3_600;
+
+export interface AnchorOptions {
+  readonly database: Queryable;
+  readonly append: Append;
+  readonly anchors: readonly Anchor[];
+  readonly log: Logger;
+}
+
+/**
+ * Tries every anchor that is due, oldest day first. Success is stored together with its MerkleRootAnchored entry; a failure
+ * is noted with the time of the next attempt, and the first one of an anchor leaves an AnchorFailed entry. Returns how many
+ * were anchored and how many failed. To be run by one node at a time.
+ *
+ * A crash after the outside effect leaves the row pending: the next attempt finds what is there (object store) or gets a
+ * second proof (timestamp, witness), of which one is kept.
+ */
+export async function anchorRoots(
+  options: AnchorOptions,
+  signal: AbortSignal,
+): Promise<{ readonly anchored: number; readonly failed: number }> {
+  let anchored = 0;
+  let failed = 0;
+  // A witness's next root comes due when its last one is anchored, so there may be more after each pass.
+  for (let pass = 0; pass < passesMax; pass += 1) {
+    const tasks = await readAnchorTasks(options.database, 'PENDING', null, tasksPerPassMax);
+    let progress = 0;
+    for (const task of tasks) {
+      signal.throwIfAborted();
+      if (await tryAnchor(options, task, signal)) progress += 1;
+      else failed += 1;
+    }
+    anchored += progress;
+    if (progress === 0) break;
+  }
+  return { anchored, failed };
+}
+
+async function tryAnchor(options: AnchorOptions, task: AnchorTask, signal: AbortSignal): Promise<boolean> {
+  const anchor = options.anchors.find(({ kind, target }) => kind === task.kind && target === task.target);
+  try {
+    if (anchor === undefined) throw new Error(`${task.kind} ${task.target} is not configured on this node any more`);
+    await storeProof(options, task, await anchor.anchor(task.root, signal));
+    return true;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    await storeFailure(options, task, error);
+    return false;
+  }
+}
+
+async function storeProof({ append }: AnchorOptions, task: AnchorTask, proof: AnchorProof): Promise<void> {
+  const { root } = task;
+  const entry = serviceEntry({
+    category: 'INTEGRITY',
+    event: 'MerkleRootAnchored',
+    action: 'CREATE',
+    resource: `${root.log}/${root.date}`,
+    details: encodeCanonicalJson({
+      date: root.date,
+      kind: task.kind,
+      log: root.log,
+      reference: proof.reference,
+      target: task.target,
+    }),
+  });
+  await append({
+    entries: [entry],
+    alongside: async (client) => {
+      await client.query(
+        `UPDATE public.anchors SET status = 'ANCHORED', reference = $5, evidence = decode($6, 'hex'),
+           anchored_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
+         WHERE log = $1 AND date = $2 AND kind = $3 AND target = $4`,
+        [root.log, root.date, task.kind, task.target, proof.reference, encodeHex(proof.evidence)],
+      );
+    },
+  });
+}
+
+async function storeFailure({ append, database, log }: AnchorOptions, task: AnchorTask, error: unknown): Promise<void> {
+  const mapped = toDaybookError(error);
+  const message = (mapped.code === 'INTERNAL' && error instanceof Error ? error.message : mapped.message).slice(
+    0,
+    2_000,
+  );
+  const { root } = task;
+  log.warn(
+    { err: error, anchor: task.target, log: root.log, date: root.date },
+    'a root could not be anchored: trying again',
+  );
+  const pauseSeconds = Math.min(pauseFirstSeconds * 2 ** Math.min(task.attempts, 20), pauseMaxSeconds);
+  const update = {
+    text: `UPDATE public.anchors SET attempts = attempts + 1, last_error = $5,
+             next_attempt_at = clock_timestamp() + make_interval(secs => $6)
+           WHERE log = $1 AND date = $2 AND kind = $3 AND target = $4 AND status = 'PENDING'`,
+    values: [root.log, root.date, task.kind, task.target, message, pauseSeconds],
+  };
+  if (task.attempts > 0) {
+    await database.query(update);
+    return;
+  }
+  const entry = serviceEntry({
+    category: 'INTEGRITY',
+    event: 'AnchorFailed',
+    action: 'CREATE',
+    resource: `${root.log}/${root.date}`,
+    outcome: mapped.code,
+    details: encodeCanonicalJson({
+      date: root.date,
+      kind: task.kind,
+      log: root.log,
+      reason: message,
+      target: task.target,
+    }),
+  });
+  await append({ entries: [entry], alongside: async (client) => void (await client.query(update)) });
+}
+
+/** A fault of an anchored root. */
+export interface RootFault {
+  readonly log: AnchorTask['root']['log'];
+  readonly index: number;
+  readonly code: 'ANCHOR_MISSING' | 'ANCHOR_MISMATCH';
+  readonly message: string;
+}
+
+const verifiedAtOnce = 8;
+
+/** Looks at every anchored root's proof again, where the anchor is still configured. Throws what an anchor throws. */
+export async function verifyAnchors(options: AnchorOptions, signal: AbortSignal): Promise<RootFault[]> {
+  const faults: RootFault[] = [];
+  let after: readonly [string, string, string, string] | null = null;
+  for (;;) {
+    const tasks: AnchorTask[] = await readAnchorTasks(options.database, 'ANCHORED', after, verifiedAtOnce * 8);
+    const last = tasks.at(-1);
+    if (last === undefined) return faults;
+    after = placeOf(last);
+    for (let from = 0; from < tasks.length; from += verifiedAtOnce) {
+      signal.throwIfAborted();
+      const found = await Promise.all(
+        tasks.slice(from, from + verifiedAtOnce).map((task) => verifyOne(options, task, signal)),
+      );
+      faults.push(...found.filter((fault) => fault !== null));
+    }
+  }
+}
+
+async function verifyOne({ anchors }: AnchorOptions, task: AnchorTask, signal: AbortSignal): Promise<RootFault | null> {
+  const anchor = anchors.find(({ kind, target }) => kind === task.kind && target === task.target);
+  if (anchor === undefined || task.proof === null) return null;
+  const fault = await anchor.verify(task.root, task.proof, signal);
+  if (fault === null) return null;
+  const message = `${task.root.date}: ${fault.message}`;
+  return { log: task.root.log, index: Math.max(0, task.root.treeSize - 1), code: fault.code, message };
+}
+
+/** How many anchors wait, and for how long the oldest required and best-effort ones do, in seconds. */
+export async function readAnchorBacklog(
+  database: Queryable,
+): Promise<
+  readonly { readonly kind: string; readonly mode: string; readonly waiting: number; readonly oldestSeconds: number }[]
+> {
+  const found = await database.query<{ kind: string; mode: string; waiting: number; oldestSeconds: number }>(
+    `SELECT kind, mode, count(*)::int AS waiting,
+            extract(epoch FROM clock_timestamp() - min(created_at))::float8 AS "oldestSeconds"
+     FROM public.anchors WHERE status = 'PENDING' GROUP BY kind, mode ORDER BY kind, mode`,
+  );
+  return found.rows;
+}

@@ -1,0 +1,112 @@
+import { randomUUID } from 'node:crypto';
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { Append } from './access/request-calls.js';
+import { verifyAnchors } from './anchors/anchor-roots.js';
+import type { Clock } from './clock.js';
+import type { Config } from './config.js';
+import type { LogBreak } from './core/log-breaks.js';
+import { DaybookError } from './errors.js';
+import type { Metrics } from './http/metrics.js';
+import { reportIncidents } from './integrity/incidents.js';
+import { serviceOrigin } from './integrity/integrity-entry.js';
+import { IntegrityService, type CheckMetrics } from './integrity/integrity-service.js';
+import type { FullVerificationOptions, OutsideChecks } from './integrity/look-for-breaks.js';
+import { logNames, type LogName } from './ledger/rows.js';
+import { verifyEntries } from './ledger/verify-entries.js';
+import { fingerprintOf, type ProofNode } from './open-proofs.js';
+import { readPublishedCheckpoints } from './proofs/read-published.js';
+
+export interface IntegrityParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly pool: pg.Pool;
+  /** URL of the auditor role: checks look through it. */
+  readonly readerUrl: string;
+  readonly append: Append;
+  readonly proofs: Pick<ProofNode, 'store' | 'files' | 'anchors'>;
+  readonly metrics?: CheckMetrics;
+}
+
+/** The integrity monitor of a node or of one command. */
+export function openIntegrity(parts: IntegrityParts): IntegrityService {
+  const { config, log, clock, pool, readerUrl } = parts;
+  return new IntegrityService({
+    database: pool,
+    readerUrl,
+    verifyEntries: ({ source, log: name, signal, ...selection }) =>
+      verifyEntries({
+        source,
+        log: name,
+        // A selection ends before `to`.
+        indexes: 'indexes' in selection ? selection.indexes : { from: selection.from, to: selection.to - 1 },
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    fullOptions: () => readFullOptions(parts),
+    outsideChecks: outsideChecks(parts),
+    recentMinutes: config.integrityRecentMinutes,
+    clock,
+    log,
+    ...(parts.metrics === undefined ? {} : { metrics: parts.metrics }),
+  });
+}
+
+/** What lies outside the database joins the verification; a store that cannot be read is reported by the checks below. */
+async function readFullOptions({ proofs, log }: IntegrityParts): Promise<FullVerificationOptions> {
+  try {
+    return { publishedCheckpoints: await readPublishedCheckpoints(proofs.store, proofs.files) };
+  } catch (error) {
+    log.warn({ err: error }, 'published checkpoints could not be read: the check goes on without those in the store');
+    return { publishedCheckpoints: await readPublishedCheckpoints(null, proofs.files) };
+  }
+}
+
+function outsideChecks({ config, proofs, append, pool, log }: IntegrityParts): OutsideChecks {
+  return async (kind, signal) => {
+    if (kind !== 'FULL') return [];
+    const breaks: Record<LogName, LogBreak[]> = { signals: [], audit: [] };
+    const options = { database: pool, append, anchors: proofs.anchors, log };
+    for (const fault of await verifyAnchors(options, signal ?? new AbortController().signal)) {
+      breaks[fault.log].push({ code: fault.code, index: fault.index, message: fault.message });
+    }
+    if (config.anchors.store === 'required' && proofs.store !== null) {
+      await proofs.store.describe().catch((error: unknown) => {
+        const message = `${proofs.store?.description ?? ''} is required and cannot be read: ${(error as Error).message}`;
+        for (const name of logNames) breaks[name].push({ code: 'ANCHOR_MISSING', index: null, message });
+      });
+    }
+    return logNames.map((name) => ({ log: name, breaks: breaks[name] }));
+  };
+}
+
+/** Opens an incident when signing begins to be refused; what goes on again is in the log alone, people close incidents. */
+export function refusalReporter(parts: { readonly pool: pg.Pool; readonly append: Append; readonly log: Logger }) {
+  return async (log: LogName, error: DaybookError | null): Promise<void> => {
+    if (error === null) {
+      parts.log.info({ log }, 'checkpoints are signed again');
+      return;
+    }
+    await reportIncidents(
+      { database: parts.pool, append: parts.append },
+      [
+        {
+          kind: 'SIGNER',
+          fingerprint: fingerprintOf('signer', log, error.code),
+          title: `The signer refuses the ${log} log: ${error.code}`,
+          details: () => ({ code: error.code, log, reason: error.message }),
+        },
+      ],
+      serviceOrigin('signer', randomUUID()),
+    );
+  };
+}
+
+/** Counts checks under the names that dashboards use. */
+export function checkMetrics(metrics: Metrics): CheckMetrics {
+  return {
+    failed: (count) => metrics.failedVerifications.inc(count),
+    duration: (kind, seconds) => metrics.verificationSeconds.observe({ kind }, seconds),
+    finished: (kind, result) => metrics.integrityChecks.inc({ kind, result }),
+  };
+}

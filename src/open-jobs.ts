@@ -1,0 +1,84 @@
+import { randomUUID } from 'node:crypto';
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { Append } from './access/request-calls.js';
+import { anchorRoots } from './anchors/anchor-roots.js';
+import { reportOverdueAnchors } from './integrity/report-overdue-anchors.js';
+import { serviceOrigin } from './integrity/integrity-entry.js';
+import type { IntegrityService } from './integrity/integrity-service.js';
+import type { Job } from './jobs/job.js';
+import { JobRunner } from './jobs/job-runner.js';
+import { logNames } from './ledger/rows.js';
+import type { ProofNode } from './open-proofs.js';
+
+/** A job that keeps failing is tried again at its next time anyway. */
+const attemptsMax = 10;
+
+export interface JobParts {
+  readonly pool: pg.Pool;
+  readonly append: Append;
+  readonly log: Logger;
+  readonly proofs: ProofNode;
+  readonly integrity: IntegrityService;
+}
+
+/** Every background job, in the order of the day. Times are UTC. */
+function listJobs(parts: JobParts): Job[] {
+  const { proofs, integrity, append, pool, log } = parts;
+  return [
+    {
+      // More often than once a day, so that a day is also sealed when the node was down at midnight or its clock is ahead.
+      name: 'seal-days',
+      cron: '*/5 * * * *',
+      attemptsMax,
+      run: async (_payload, signal) => {
+        for (const name of logNames) {
+          signal.throwIfAborted();
+          await proofs.services.seal(name, null, 'schedule');
+        }
+      },
+    },
+    {
+      name: 'anchor-roots',
+      cron: '* * * * *',
+      attemptsMax,
+      run: async (_payload, signal) => {
+        await anchorRoots({ database: pool, append, anchors: proofs.anchors, log }, signal);
+        await reportOverdueAnchors({ database: pool, append });
+      },
+    },
+    {
+      name: 'check-integrity-sample',
+      cron: '0 * * * *',
+      attemptsMax,
+      run: async (_payload, signal) => {
+        await integrity.run({ kind: 'SAMPLE', origin: serviceOrigin('monitor', randomUUID()), append, signal });
+      },
+    },
+    {
+      name: 'check-integrity-full',
+      cron: '0 3 * * *',
+      attemptsMax,
+      run: async (_payload, signal) => {
+        await integrity.run({ kind: 'FULL', origin: serviceOrigin('monitor', randomUUID()), append, signal });
+      },
+    },
+  ];
+}
+
+/** The jobs of this node, not started. `url`: of the application role. */
+export function openJobs(parts: JobParts, url: string): JobRunner {
+  return new JobRunner({ url, jobs: listJobs(parts), log: parts.log });
+}
+
+/** Starts the jobs and catches up on what was missed while no node ran. */
+export async function startJobs(runner: JobRunner): Promise<void> {
+  await runner.start();
+  await runner.enqueue('seal-days', {}, { jobKey: 'start' });
+  await enqueueAnchoring(runner);
+}
+
+/** Roots were sealed, or may wait since before the start. */
+export function enqueueAnchoring(runner: JobRunner): Promise<void> {
+  return runner.enqueue('anchor-roots', {}, { jobKey: 'sealed' });
+}

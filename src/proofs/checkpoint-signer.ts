@@ -1,0 +1,180 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
+import { ledgerConnection } from '../db/pool.js';
+import { DaybookError } from '../errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
+import { logNames, type LogName } from '../ledger/rows.js';
+import { readNewestCheckpoint, type CheckpointRow } from './read-checkpoints.js';
+import { signCheckpointStep, type SigningContext } from './sign-checkpoint.js';
+
+/** A caller who asks for a proof waits so long for its checkpoint, in milliseconds. */
+const proofWaitMs = 10_000;
+/** Checkpoints made because somebody asked are at least so far apart, in milliseconds. */
+const onDemandPauseMs = 50;
+
+export interface CheckpointSignerOptions extends SigningContext {
+  /** URL of the application role. */
+  readonly url: string;
+  /** Between two looks at the logs, in milliseconds: a new entry is covered by a checkpoint after about so long. */
+  readonly intervalMs: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Called once when signing begins to be refused, and null when it goes on again. */
+  readonly onRefusal: (log: LogName, error: DaybookError | null) => Promise<void>;
+}
+
+/** How a log's signing stands. Times are milliseconds since 1970. */
+export interface SignerState {
+  readonly refusal: string | null;
+  readonly lastError: string | null;
+  readonly newestSize: number;
+  readonly newestSignedAtMs: number | null;
+}
+
+interface LogState {
+  refusal: DaybookError | null;
+  lastError: string | null;
+  newestSize: number;
+  newestSignedAtMs: number | null;
+  round: Promise<void> | null;
+}
+
+/** Signs each log's head at a steady pace. Every node runs one; the database lets one at a time sign a log. */
+export class CheckpointSigner implements AsyncDisposable {
+  readonly #options: CheckpointSignerOptions;
+  readonly #pool: pg.Pool;
+  readonly #closing = new AbortController();
+  readonly #states: Record<LogName, LogState>;
+  readonly #running: Promise<void>[];
+
+  constructor(options: CheckpointSignerOptions) {
+    this.#options = options;
+    const connection = ledgerConnection(options.url, 'daybook signer');
+    this.#pool = new pg.Pool({
+      ...connection,
+      // A signer that hangs gives its lock up, and another node signs.
+      options: `${connection.options ?? ''} -c idle_in_transaction_session_timeout=15s -c lock_timeout=10s`,
+      max: 2,
+      statement_timeout: 60_000,
+    });
+    this.#pool.on('error', (error) => options.log.warn({ err: error }, 'the signer lost a connection'));
+    const fresh = () => ({ refusal: null, lastError: null, newestSize: 0, newestSignedAtMs: null, round: null });
+    this.#states = { signals: fresh(), audit: fresh() };
+    this.#running = logNames.map((log) => this.#run(log));
+  }
+
+  state(log: LogName): SignerState {
+    const { refusal, lastError, newestSize, newestSignedAtMs } = this.#states[log];
+    return { refusal: refusal?.message ?? null, lastError, newestSize, newestSignedAtMs };
+  }
+
+  /**
+   * A checkpoint that covers the first `size` entries: the newest there is, or one signed now. Throws NOT_YET_SIGNED after
+   * ten seconds, and LOG_INCONSISTENT or SIGNING_UNAVAILABLE where nothing can be signed.
+   */
+  async coveringCheckpoint(log: LogName, size: number): Promise<CheckpointRow> {
+    const deadline = AbortSignal.any([AbortSignal.timeout(proofWaitMs), this.#closing.signal]);
+    for (;;) {
+      const newest = await readNewestCheckpoint(this.#pool, log);
+      if (newest !== null && Number(newest.treeSize) >= size) return newest;
+      const { refusal } = this.#states[log];
+      if (refusal !== null) throw refusal;
+      if (deadline.aborted) break;
+      await this.#sign(log);
+      await delay(onDemandPauseMs, undefined, { signal: deadline }).catch(() => undefined);
+    }
+    throw new DaybookError(
+      'NOT_YET_SIGNED',
+      `no checkpoint of the ${log} log covers ${size} entries yet: retry shortly`,
+    );
+  }
+
+  /** The checkpoint of exactly `size` entries, which must be there; signed under the lock where it is not yet. */
+  checkpointOfSize(log: LogName, size: number): Promise<CheckpointRow> {
+    return this.#withClient(async (client) => {
+      for (;;) {
+        const step = await signCheckpointStep(client, log, this.#options, { size, wait: true });
+        if ('checkpoint' in step) return step.checkpoint;
+        this.#closing.signal.throwIfAborted();
+      }
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await Promise.all(this.#running);
+    await this.#pool.end();
+  }
+
+  async #run(log: LogName): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await this.#sign(log);
+      await delay(this.#options.intervalMs, undefined, { signal, ref: false }).catch(() => undefined);
+    }
+  }
+
+  /** One round at a time for each log; whoever asks meanwhile waits for it. */
+  async #sign(log: LogName): Promise<void> {
+    const state = this.#states[log];
+    state.round ??= this.#round(log).finally(() => {
+      state.round = null;
+    });
+    await state.round;
+  }
+
+  async #round(log: LogName): Promise<void> {
+    const state = this.#states[log];
+    try {
+      await this.#signHead(log);
+      state.lastError = null;
+      if (state.refusal !== null) {
+        state.refusal = null;
+        await this.#options.onRefusal(log, null);
+      }
+    } catch (error) {
+      const mapped = toDaybookError(error);
+      if (state.lastError === null) this.#options.log.error({ err: error, log }, 'no checkpoint was signed: trying on');
+      state.lastError = mapped.message;
+      if (mapped.code !== 'LOG_INCONSISTENT' && mapped.code !== 'SIGNING_UNAVAILABLE') return;
+      const isNew = state.refusal?.message !== mapped.message;
+      state.refusal = mapped;
+      if (isNew) {
+        await this.#options
+          .onRefusal(log, mapped)
+          .catch((failure: unknown) => this.#options.log.error({ err: failure }, 'the refusal could not be recorded'));
+      }
+    }
+  }
+
+  #signHead(log: LogName): Promise<void> {
+    return this.#withClient(async (client) => {
+      for (;;) {
+        const step = await signCheckpointStep(client, log, this.#options);
+        if ('checkpoint' in step) this.#note(log, step.checkpoint);
+        if (step.state !== 'behind' || this.#closing.signal.aborted) return;
+      }
+    });
+  }
+
+  async #withClient<Result>(work: (client: pg.PoolClient) => Promise<Result>): Promise<Result> {
+    const client = await this.#pool.connect();
+    let broken: Error | undefined;
+    try {
+      return await work(client);
+    } catch (error) {
+      if (!(error instanceof DaybookError)) broken = error as Error;
+      throw error;
+    } finally {
+      client.release(broken);
+    }
+  }
+
+  #note(log: LogName, checkpoint: CheckpointRow): void {
+    const state = this.#states[log];
+    state.newestSize = Number(checkpoint.treeSize);
+    state.newestSignedAtMs = Date.parse(checkpoint.signedAt);
+  }
+}

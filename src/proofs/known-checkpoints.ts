@@ -1,0 +1,91 @@
+import { open, mkdir, readFile, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parseCheckpoint, type Checkpoint } from '../core/checkpoint.js';
+import { equalBytes } from '../core/bytes.js';
+import { parseNote, verifyNote } from '../core/signed-note.js';
+import type { VerifierKey } from '../core/verifier-key.js';
+import { DaybookError } from '../errors.js';
+import type { LogName } from '../ledger/rows.js';
+
+/** A checkpoint that exists outside the database's log of them, and where it was found. */
+export interface KnownCheckpoint {
+  readonly checkpoint: Checkpoint;
+  readonly note: string;
+  readonly from: string;
+}
+
+/**
+ * Reads a note that must be a checkpoint of `origin` signed by one of its keys. Throws LOG_INCONSISTENT where it is not: a
+ * place that holds something else is no place to go on from.
+ */
+export function readKnownCheckpoint(
+  note: string,
+  from: string,
+  origin: string,
+  keys: readonly VerifierKey[],
+): KnownCheckpoint {
+  const refuse = (reason: string): never => {
+    throw new DaybookError(
+      'LOG_INCONSISTENT',
+      `the checkpoint in ${from} ${reason}: if it belongs to another ledger, give this one a place of its own`,
+    );
+  };
+  try {
+    const signed = parseNote(note);
+    const verdict = verifyNote(signed, keys);
+    if (verdict.status === 'unknown-key') refuse('is not signed by a key of this ledger');
+    if (verdict.status === 'bad-signature') refuse('has a bad signature');
+    const checkpoint = parseCheckpoint(signed.text);
+    if (checkpoint.origin !== origin) refuse(`is of ${checkpoint.origin}, not of ${origin}`);
+    return { checkpoint, note, from };
+  } catch (error) {
+    if (error instanceof DaybookError) throw error;
+    return refuse(`cannot be read (${(error as Error).message})`);
+  }
+}
+
+/** Throws LOG_INCONSISTENT where one of two checkpoints of the same size must be wrong. */
+export function assertSameRoot(known: KnownCheckpoint, root: Uint8Array): void {
+  if (equalBytes(known.checkpoint.root, root)) return;
+  throw new DaybookError(
+    'LOG_INCONSISTENT',
+    `the database's first ${known.checkpoint.size} entries give another root than the checkpoint in ${known.from}: entries were changed`,
+  );
+}
+
+/**
+ * The newest checkpoint that this node saw of each log, in files of the data folder, so that a database which was set back
+ * is noticed by a node that was not. Written and flushed before a checkpoint is committed: a crash in between leaves a file
+ * that is ahead by a checkpoint consistent with the log.
+ */
+export class CheckpointFiles {
+  constructor(private readonly folder: string) {}
+
+  pathOf(log: LogName): string {
+    return join(this.folder, `${log}.checkpoint`);
+  }
+
+  /** The kept note, null before the first one. */
+  async read(log: LogName): Promise<string | null> {
+    try {
+      return await readFile(this.pathOf(log), 'utf8');
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+      throw error;
+    }
+  }
+
+  async write(log: LogName, note: string): Promise<void> {
+    const path = this.pathOf(log);
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const temporary = `${path}.new`;
+    const file = await open(temporary, 'w', 0o600);
+    try {
+      await file.writeFile(note);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  }
+}

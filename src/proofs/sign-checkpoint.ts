@@ -1,0 +1,180 @@
+import type pg from 'pg';
+import { encodeHex } from '../core/bytes.js';
+import { encodeCheckpoint } from '../core/checkpoint.js';
+import type { Hash } from '../core/merkle-tree.js';
+import { encodeNote } from '../core/signed-note.js';
+import { DaybookError } from '../errors.js';
+import { integrateTiles } from '../ledger/integrate-tiles.js';
+import { logs, type LogName } from '../ledger/rows.js';
+import { readTreeRoot } from '../ledger/tree-nodes.js';
+import {
+  assertSameRoot,
+  readKnownCheckpoint,
+  type CheckpointFiles,
+  type KnownCheckpoint,
+} from './known-checkpoints.js';
+import { readCheckpointOfSize, readNewestCheckpoint, type CheckpointRow } from './read-checkpoints.js';
+import type { SigningKeys } from './signing-keys.js';
+
+/** Held by the one signer of a log, to the end of its transaction. Nothing else on the database may use these numbers. */
+const signerLocks: Readonly<Record<LogName, string>> = { signals: '7219460237150045', audit: '7219460237150046' };
+/** Full tiles of one transaction: 262,144 entries, so that an old log's first integration shows progress and holds little. */
+const tilesPerStep = 1_024;
+
+export interface SigningContext {
+  readonly keys: SigningKeys;
+  readonly files: CheckpointFiles;
+  /** The checkpoint that the object store held last, as far as this node knows; null where none or no store. */
+  readonly published: (log: LogName) => KnownCheckpoint | null;
+}
+
+/** What one attempt to sign did. `busy`: another session is at it. `behind`: tiles are still being filled, come again. */
+export type SigningStep =
+  { readonly state: 'signed' | 'current'; readonly checkpoint: CheckpointRow } | { readonly state: 'busy' | 'behind' };
+
+/**
+ * One step towards a checkpoint of `size` entries, of all there are where `size` is absent, in one transaction under the
+ * signer's lock: fills tiles, compares the tree with every checkpoint known, signs, stores. Throws
+ * LOG_INCONSISTENT without signing where a known checkpoint is contradicted.
+ *
+ * A crash leaves whole tiles, and at most a file that is one consistent checkpoint ahead. The lock and the row are one
+ * transaction: a signer that was stopped and comes back later cannot store anything.
+ */
+export async function signCheckpointStep(
+  client: pg.ClientBase,
+  log: LogName,
+  context: SigningContext,
+  wanted: { readonly size?: number; readonly wait?: boolean } = {},
+): Promise<SigningStep> {
+  await client.query('BEGIN');
+  try {
+    if (!(await takeSignerLock(client, log, wanted.wait === true))) {
+      await client.query('ROLLBACK');
+      return { state: 'busy' };
+    }
+    const step = await signUnderLock(client, log, context, wanted.size);
+    await client.query('COMMIT');
+    return step;
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => undefined);
+    throw error;
+  }
+}
+
+async function takeSignerLock(client: pg.ClientBase, log: LogName, wait: boolean): Promise<boolean> {
+  if (wait) {
+    await client.query(`SELECT pg_advisory_xact_lock(${signerLocks[log]})`);
+    return true;
+  }
+  const answer = await client.query<{ taken: boolean }>(
+    `SELECT pg_try_advisory_xact_lock(${signerLocks[log]}) AS taken`,
+  );
+  return answer.rows[0]?.taken === true;
+}
+
+async function signUnderLock(
+  client: pg.ClientBase,
+  log: LogName,
+  context: SigningContext,
+  wantedSize: number | undefined,
+): Promise<SigningStep> {
+  const entries = await readSize(client, log);
+  const size = wantedSize ?? entries;
+  const newest = await readNewestCheckpoint(client, log);
+  const known = await listKnown(log, context, newest);
+  for (const { checkpoint, from } of known) {
+    if (checkpoint.size > entries) throw setBack(log, entries, checkpoint.size, from);
+  }
+  if (size > entries) throw setBack(log, entries, size, 'this request');
+  const existing = await readCheckpointOfSize(client, log, size);
+
+  const largest = Math.max(size, ...known.map(({ checkpoint }) => checkpoint.size));
+  const covered = await integrateTiles(client, log, largest, tilesPerStep);
+  if (covered < largest - (largest % 256)) return { state: 'behind' };
+  const roots = new Map<number, Hash>();
+  const rootAt = async (count: number): Promise<Hash> => {
+    const root = roots.get(count) ?? (await readTreeRoot(client, log, count));
+    roots.set(count, root);
+    return root;
+  };
+  for (const one of known) assertSameRoot(one, await rootAt(one.checkpoint.size));
+  if (existing !== null) {
+    if (newest !== null && (await context.files.read(log)) !== newest.note) await keepNewest(log, context, newest.note);
+    return { state: 'current', checkpoint: existing };
+  }
+
+  const root = await rootAt(size);
+  const text = encodeCheckpoint({ origin: context.keys.originOf(log), size, root, extensions: [] });
+  const note = encodeNote({ text, signatures: context.keys.sign(log, text) });
+  if (known.every(({ checkpoint }) => checkpoint.size < size)) await context.files.write(log, note);
+  return { state: 'signed', checkpoint: await storeCheckpoint(client, log, size, encodeHex(root), note) };
+}
+
+/** The file never goes back: a note of a smaller tree does not replace one of a larger. */
+async function keepNewest(log: LogName, context: SigningContext, note: string): Promise<void> {
+  const { keys, files } = context;
+  const kept = await files.read(log);
+  const sizeOf = (text: string, from: string) =>
+    readKnownCheckpoint(text, from, keys.originOf(log), keys.verifiersOf(log)).checkpoint.size;
+  if (kept === null || sizeOf(kept, files.pathOf(log)) < sizeOf(note, 'the table checkpoints')) {
+    await files.write(log, note);
+  }
+}
+
+async function listKnown(
+  log: LogName,
+  context: SigningContext,
+  newest: CheckpointRow | null,
+): Promise<KnownCheckpoint[]> {
+  const { keys, files } = context;
+  const read = (note: string, from: string) =>
+    readKnownCheckpoint(note, from, keys.originOf(log), keys.verifiersOf(log));
+  const known: KnownCheckpoint[] = [];
+  if (newest !== null) {
+    const stored = read(newest.note, 'the table checkpoints');
+    if (stored.checkpoint.size !== Number(newest.treeSize) || encodeHex(stored.checkpoint.root) !== newest.rootHash) {
+      throw new DaybookError(
+        'LOG_INCONSISTENT',
+        `the newest row of checkpoints for the ${log} log is not what its own signed note says: it was changed`,
+      );
+    }
+    known.push(stored);
+  }
+  const kept = await files.read(log);
+  if (kept !== null) known.push(read(kept, files.pathOf(log)));
+  const published = context.published(log);
+  if (published !== null) known.push(published);
+  return known;
+}
+
+async function readSize(client: pg.ClientBase, log: LogName): Promise<number> {
+  const found = await client.query<{ size: string }>({
+    name: `read_${log}_size`,
+    text: `SELECT coalesce(max(chain_index) + 1, 0) AS size FROM public.${logs[log].table}`,
+  });
+  return Number(found.rows[0]?.size ?? 0);
+}
+
+async function storeCheckpoint(
+  client: pg.ClientBase,
+  log: LogName,
+  size: number,
+  rootHash: string,
+  note: string,
+): Promise<CheckpointRow> {
+  const stored = await client.query<{ signedAt: string; number: string }>({
+    name: 'insert_checkpoint',
+    text: `INSERT INTO public.checkpoints (log, tree_size, root_hash, note) VALUES ($1, $2, decode($3, 'hex'), $4)
+           RETURNING signed_at AS "signedAt", number`,
+    values: [log, size, rootHash, note],
+  });
+  const { signedAt = '', number = '0' } = stored.rows[0] ?? {};
+  return { log, treeSize: String(size), rootHash, note, signedAt, number };
+}
+
+function setBack(log: LogName, entries: number, size: number, from: string): DaybookError {
+  return new DaybookError(
+    'LOG_INCONSISTENT',
+    `the ${log} log has ${entries} entries, but ${from} holds a checkpoint of ${size}: the database was set back or its tail removed`,
+  );
+}

@@ -1,0 +1,190 @@
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Append } from '../access/request-calls.js';
+import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { openSecret, sealSecret } from '../core/sealed-secret.js';
+import { encodeVerifierKey, verifierKeyOf, type VerifierKey } from '../core/verifier-key.js';
+import type { NoteSignature } from '../core/signed-note.js';
+import { DaybookError } from '../errors.js';
+import { serviceEntry } from '../ledger/new-entries.js';
+import type { Queryable } from '../ledger/read-entries.js';
+import { logNames, type LogName } from '../ledger/rows.js';
+
+/** PKIX form of an Ed25519 public key: this many bytes precede the 32 raw ones. */
+const publicKeyPrefixBytes = 12;
+const uniqueViolation = '23505';
+
+/** A key as everybody may see it. Times are RFC 3339; `validUntil` is null while it signs. */
+export interface PublishedKey {
+  readonly log: LogName;
+  readonly verifierKey: VerifierKey;
+  readonly validFrom: string;
+  readonly validUntil: string | null;
+}
+
+interface KeyRow {
+  readonly origin: string;
+  readonly key_id: string;
+  readonly log: LogName;
+  readonly public_key: string;
+  readonly sealed_private_key: string;
+  readonly master_key_id: string;
+  readonly valid_from: string;
+  readonly valid_until: string | null;
+}
+
+/** What signing keys need. `masterKey`: 32 bytes that never enter the database. `origin`: first part of each log's name. */
+export interface SigningKeyOptions {
+  readonly database: Queryable;
+  readonly append: Append;
+  readonly masterKey: Uint8Array;
+  readonly origin: string;
+  readonly log: Logger;
+}
+
+/** The logs' Ed25519 keys: made on first start, opened with the master key, held in memory as key objects only. */
+export class SigningKeys {
+  readonly #options: SigningKeyOptions;
+  #signers = new Map<LogName, readonly { readonly key: VerifierKey; readonly privateKey: KeyObject }[]>();
+  #published: readonly PublishedKey[] = [];
+
+  private constructor(options: SigningKeyOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Reads the keys, and makes those that are missing, each with its SigningKeyCreated entry in one transaction. Nodes that
+   * start together make one. Throws CONFIG_INVALID where the ledger was begun under another origin.
+   */
+  static async open(options: SigningKeyOptions): Promise<SigningKeys> {
+    const keys = new SigningKeys(options);
+    await keys.refresh();
+    for (const log of logNames) if (!keys.#published.some((key) => key.log === log)) await keys.#create(log);
+    return keys;
+  }
+
+  /** Every key of both logs, oldest first. */
+  get published(): readonly PublishedKey[] {
+    return this.#published;
+  }
+
+  /** The keys that checkpoints of a log may be signed with, old ones included. */
+  verifiersOf(log: LogName): VerifierKey[] {
+    return this.#published.filter((key) => key.log === log).map((key) => key.verifierKey);
+  }
+
+  originOf(log: LogName): string {
+    return `${this.#options.origin}/${log}`;
+  }
+
+  /** False where this node's master key opens none of the log's keys: another node has to sign. */
+  canSign(log: LogName): boolean {
+    return (this.#signers.get(log)?.length ?? 0) > 0;
+  }
+
+  /** Signatures of all keys that sign now, over the text of a note. Throws SIGNING_UNAVAILABLE where there is none. */
+  sign(log: LogName, text: string): NoteSignature[] {
+    const signers = this.#signers.get(log) ?? [];
+    if (signers.length === 0) throw this.#lockedError(log);
+    return signers.map(({ key, privateKey }) => ({
+      name: key.name,
+      keyId: key.keyId,
+      signature: sign(null, Buffer.from(text), privateKey),
+    }));
+  }
+
+  /** Reads the keys anew: another node may have made or ended some. */
+  async refresh(): Promise<void> {
+    const { database, masterKey, log: logger } = this.#options;
+    const found = await database.query<KeyRow>(
+      `SELECT origin, key_id, log, public_key, sealed_private_key, master_key_id, valid_from, valid_until
+       FROM public.signing_keys ORDER BY valid_from, key_id`,
+    );
+    const signers = new Map<LogName, { key: VerifierKey; privateKey: KeyObject }[]>();
+    this.#published = found.rows.map((row) => {
+      if (row.origin !== this.originOf(row.log)) {
+        throw new DaybookError(
+          'CONFIG_INVALID',
+          `this ledger was begun as ${row.origin}: set DAYBOOK_ORIGIN to ${row.origin.replace(/\/[^/]*$/, '')}`,
+        );
+      }
+      const key = verifierKeyOf(row.origin, Uint8Array.from(Buffer.from(row.public_key, 'hex')));
+      if (row.valid_until === null) {
+        const sealed = Buffer.from(row.sealed_private_key, 'hex');
+        const opened = openSecret({ key: masterKey, context: contextOf(row.origin, row.key_id), sealed });
+        if (opened === null) logger.error({ key: row.key_id, log: row.log }, this.#lockedError(row.log).message);
+        else {
+          const privateKey = createPrivateKey({ key: Buffer.from(opened), format: 'der', type: 'pkcs8' });
+          signers.set(row.log, [...(signers.get(row.log) ?? []), { key, privateKey }]);
+        }
+      }
+      return { log: row.log, verifierKey: key, validFrom: row.valid_from, validUntil: row.valid_until };
+    });
+    this.#signers = signers;
+  }
+
+  async #create(log: LogName): Promise<void> {
+    const { append, masterKey, log: logger } = this.#options;
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    const rawPublic = publicKey.export({ format: 'der', type: 'spki' }).subarray(publicKeyPrefixBytes);
+    const key = verifierKeyOf(this.originOf(log), Uint8Array.from(rawPublic));
+    const sealed = sealSecret({
+      key: masterKey,
+      nonce: randomBytes(12),
+      context: contextOf(key.name, key.keyId),
+      secret: privateKey.export({ format: 'der', type: 'pkcs8' }),
+    });
+    const entry = serviceEntry({
+      category: 'SECRET',
+      event: 'SigningKeyCreated',
+      action: 'CREATE',
+      resource: `signing-key/${key.keyId}`,
+      details: encodeCanonicalJson({ log, verifierKey: encodeVerifierKey(key) }),
+    });
+    try {
+      await append({
+        entries: [entry],
+        alongside: async (client) => {
+          await client.query(
+            `INSERT INTO public.signing_keys (origin, key_id, log, public_key, sealed_private_key, master_key_id)
+             VALUES ($1, $2, $3, decode($4, 'hex'), decode($5, 'hex'), $6)`,
+            [
+              key.name,
+              key.keyId,
+              log,
+              rawPublic.toString('hex'),
+              Buffer.from(sealed).toString('hex'),
+              masterKeyId(masterKey),
+            ],
+          );
+        },
+      });
+      logger.info({ verifierKey: encodeVerifierKey(key) }, `the ${log} log has a signing key: auditors pin it`);
+    } catch (error) {
+      // Another node made it in the meantime.
+      if (sqlStateOf(error) !== uniqueViolation) throw error;
+    }
+    await this.refresh();
+  }
+
+  #lockedError(log: LogName): DaybookError {
+    return new DaybookError(
+      'SIGNING_UNAVAILABLE',
+      `the signing key of the ${log} log is sealed with another master key: give this node the same master.key or DAYBOOK_MASTER_KEY as the node that made it`,
+    );
+  }
+}
+
+/** Names a master key without telling anything about it. */
+function masterKeyId(masterKey: Uint8Array): string {
+  return createHash('sha256').update('daybook master key\n').update(masterKey).digest('hex').slice(0, 16);
+}
+
+function contextOf(origin: string, keyId: string): string {
+  return `signing-key ${origin} ${keyId}`;
+}
+
+function sqlStateOf(error: unknown): unknown {
+  const { code, cause } = error as { code?: unknown; cause?: unknown };
+  return code === uniqueViolation || cause === undefined ? code : sqlStateOf(cause);
+}
