@@ -48,15 +48,19 @@ export async function readTreeRoot(database: Queryable, log: LogName, size: numb
   return foldNodes(await readTreeNodes(database, log, decompose(0, size)));
 }
 
-/** The hashes of each group of subtrees folded into one, as proofs list them. */
+/** The hashes of each group of subtrees folded into one, as proofs list them. What several groups need is read once. */
 export async function readFoldedGroups(
   database: Queryable,
   log: LogName,
   groups: readonly (readonly TreeNode[])[],
 ): Promise<Hash[]> {
-  const hashes = await readTreeNodes(database, log, groups.flat());
-  let from = 0;
-  return groups.map((group) => foldNodes(hashes.slice(from, (from += group.length))));
+  const nameOf = ({ level, index }: TreeNode) => `${level}/${index}`;
+  const nodes = new Map(groups.flat().map((node) => [nameOf(node), node]));
+  const hashes = await readTreeNodes(database, log, [...nodes.values()]);
+  const hashByName = new Map([...nodes.keys()].map((name, place) => [name, hashes[place]]));
+  return groups.map((group) =>
+    foldNodes(group.map((node) => hashByName.get(nameOf(node))).filter((hash) => hash !== undefined)),
+  );
 }
 
 /** 32-byte hashes from their joined hexadecimal text. */

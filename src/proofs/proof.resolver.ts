@@ -21,7 +21,8 @@ import {
   SealLogPayload,
   SigningKey,
 } from './proof.type.js';
-import { proveConsistency, proveInclusion } from './prove.js';
+import { loadInclusionProof } from './load-inclusion-proof.js';
+import { proveConsistency } from './prove.js';
 import type { CheckpointRow } from './read-checkpoints.js';
 import { readAnchorsOf } from './anchors-of-root.js';
 import { readMerkleRoot, readMerkleRootPage, readLastMerkleRoot, type MerkleRootRow } from './read-merkle-roots.js';
@@ -163,9 +164,8 @@ async function prove(
   treeSize: string | null | undefined,
 ): Promise<InclusionProof> {
   requireRole(context.calls, readersOf(log));
-  const { database, proofs } = context.services;
   const size = treeSize === undefined || treeSize === null ? null : parseSize('treeSize', treeSize);
-  return { ...(await proveInclusion({ database, signer: proofs.signer }, log, index, size)) } as InclusionProof;
+  return { ...(await loadInclusionProof(context, { log, index, treeSize: size })) } as InclusionProof;
 }
 
 async function listSigningKeys(context: RequestContext): Promise<SigningKey[]> {

@@ -217,3 +217,32 @@ describe('the signer', () => {
     }
   });
 });
+
+test('a page of 1,000 proofs is read together, and each of them verifies', async () => {
+  await using service = await startTestService({ environment: fast });
+  await using session = await openSession(service.database.urls.application);
+  await session.run(insertSignalsSql(1_000));
+  const signed = await waitForSize(service, 'SIGNALS', 1_000);
+  const { data, errors } = await service.call(
+    '{ signals(first: 1000) { nodes { chainIndex verificationHash inclusionProof { treeSize hashes } } } }',
+  );
+  expect(errors).toBeUndefined();
+  const nodes = data?.signals.nodes as {
+    chainIndex: string;
+    verificationHash: string;
+    inclusionProof: { treeSize: string; hashes: string[] };
+  }[];
+  expect(nodes).toHaveLength(1_000);
+  for (const { chainIndex, verificationHash, inclusionProof } of nodes) {
+    expect(
+      verifyInclusion({
+        leafHash: decodeHex(verificationHash),
+        index: Number(chainIndex),
+        size: Number(inclusionProof.treeSize),
+        proof: inclusionProof.hashes.map(decodeHex),
+        root: decodeHex(signed.rootHash),
+      }),
+    ).toBe(true);
+  }
+  await expectLedgerIntact(service.database.urls.auditor);
+});
