@@ -54,9 +54,10 @@ beforeAll(async () => {
     const script = `KEY=$(cat var/admin.key)\n${block}`
       .replaceAll('http://127.0.0.1:4000', server.url)
       .replaceAll('ws://127.0.0.1:4000', server.url.replace('http', 'ws'))
-      .replaceAll('var/admin.key', join(folder.path, 'admin.key'))
       .replaceAll('npx node', `${process.execPath} --import ${hooks}`)
-      .replaceAll('./dist/src/', './src/');
+      .replaceAll('./dist/src/', './src/')
+      .replaceAll('dist/daybook-verify.js', 'src/verifier/main.ts')
+      .replaceAll(/(?<=[\s'])var\//g, `${folder.path}/`);
     return runShell(script, { ...environment, PATH: `${programs}:${process.env.PATH ?? ''}` });
   };
   databaseUrl = (await run('npm run -s daybook -- db-url --role auditor')).stdout.trim();
@@ -126,8 +127,12 @@ const expectations: readonly Expectation[] = [
   { piece: 'INSERT INTO signals', output: /INSERT 0 1/ },
   { piece: 'UPDATE signals', output: /ERROR: {2}signals is immutable: UPDATE refused/, exitCode: 1 },
   { piece: 'auditEntries(filter', output: refusalEntry, delayed: true },
-  { piece: 'followFeed', output: /^0 \S+Z ApiKeyCreated daybook OK\n1 .*\n/ },
-  { piece: '-- verify', output: /signals: intact\naudit: intact\n$/ },
+  { piece: 'followFeed', output: /^0 \S+Z IntegrityBaselineSet daybook OK\n1 .*\n/ },
+  { piece: '-- verify', output: /signals: intact\n[\s\S]*audit: intact\n/ },
+  { piece: 'verifierKeys', output: /^daybook\.local\/(signals|audit)\+[0-9a-f]{8}\+\S+\n/ },
+  { piece: 'daybook-verify.js proof', output: /proven|valid|verified/i },
+  { piece: 'daybook-verify.js log', output: /intact|verified/i, delayed: true },
+  { piece: 'check-integrity full', output: /OK/ },
   { piece: 'run -s demo', output: /signals: 333 entries intact/ },
   { piece: '/health/detailed', output: /^\{"status":"ok"/ },
 ];
