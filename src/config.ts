@@ -45,7 +45,8 @@ const environmentShape = {
   DAYBOOK_S3_BUCKET: z.string().min(3).max(255).optional(),
   DAYBOOK_S3_PREFIX: z
     .string()
-    .regex(/^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)*$/, 'must be a relative path such as daybook/production')
+    .regex(/^(?!\.)[\w.-]+(\/(?!\.)[\w.-]+)*$/, 'must be a relative path such as daybook/production')
+    .max(500)
     .optional(),
   DAYBOOK_S3_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
   DAYBOOK_S3_REGION: z.string().min(1).default('us-east-1'),

@@ -178,7 +178,10 @@ function createPool(url: string, config: Config, log: Logger): pg.Pool {
     // A statement that outlives its caller's patience only takes the place of others.
     statement_timeout: 30_000,
   });
-  pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the database broke'));
+  const noteError = (error: Error) => log.warn({ err: error }, 'a connection to the database broke');
+  pool.on('error', noteError);
+  // One that breaks between two queries of a transaction has no query to report it to.
+  pool.on('connect', (client) => client.on('error', noteError));
   return pool;
 }
 

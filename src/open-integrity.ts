@@ -67,14 +67,22 @@ function outsideChecks({ config, proofs, append, pool, log }: IntegrityParts): O
     if (kind !== 'FULL') return [];
     const breaks: Record<LogName, LogBreak[]> = { signals: [], audit: [] };
     const options = { database: pool, append, anchors: proofs.anchors, log };
-    for (const fault of await verifyAnchors(options, signal ?? new AbortController().signal)) {
+    const { faults, unreadable } = await verifyAnchors(options, signal ?? new AbortController().signal);
+    for (const fault of faults) {
       breaks[fault.log].push({ code: fault.code, index: fault.index, message: fault.message });
     }
-    if (config.anchors.store === 'required' && proofs.store !== null) {
+    const missing = unreadable
+      .filter(({ anchor }) => anchor.mode === 'required')
+      .map(({ anchor, message }) => `${anchor.target} is required and cannot be read: ${message}`);
+    if (missing.length === 0 && config.anchors.store === 'required' && proofs.store !== null) {
+      // Before the first root is kept there, too.
+      const { description } = proofs.store;
       await proofs.store.describe().catch((error: unknown) => {
-        const message = `${proofs.store?.description ?? ''} is required and cannot be read: ${(error as Error).message}`;
-        for (const name of logNames) breaks[name].push({ code: 'ANCHOR_MISSING', index: null, message });
+        missing.push(`${description} is required and cannot be read: ${(error as Error).message}`);
       });
+    }
+    for (const message of missing) {
+      for (const name of logNames) breaks[name].push({ code: 'ANCHOR_MISSING', index: null, message });
     }
     return logNames.map((name) => ({ log: name, breaks: breaks[name] }));
   };

@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from './access/request-calls.js';
 import { anchorRoots } from './anchors/anchor-roots.js';
+import { reportForks } from './integrity/report-forks.js';
 import { reportOverdueAnchors } from './integrity/report-overdue-anchors.js';
 import { serviceOrigin } from './integrity/integrity-entry.js';
 import type { IntegrityService } from './integrity/integrity-service.js';
@@ -43,7 +44,8 @@ function listJobs(parts: JobParts): Job[] {
       cron: '* * * * *',
       attemptsMax,
       run: async (_payload, signal) => {
-        await anchorRoots({ database: pool, append, anchors: proofs.anchors, log }, signal);
+        const { forks } = await anchorRoots({ database: pool, append, anchors: proofs.anchors, log }, signal);
+        await reportForks({ database: pool, append }, forks);
         await reportOverdueAnchors({ database: pool, append });
       },
     },

@@ -62,7 +62,9 @@ export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack)
   const publisher =
     store === null
       ? null
-      : stack.use(new LogPublisher({ pool, store, keys, intervalMs: config.store.publishIntervalMs, log }));
+      : stack.use(
+          new LogPublisher({ database: pool, url, store, keys, intervalMs: config.store.publishIntervalMs, log }),
+        );
   const anchors = await openAnchors(parts, store);
   await publisher?.start(config.anchors.store === 'required');
   const signer = stack.use(

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Append } from '../access/request-calls.js';
 import { encodeHex } from '../core/bytes.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { serviceEntry } from '../ledger/new-entries.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -21,45 +22,64 @@ export interface AnchorOptions {
   readonly log: Logger;
 }
 
+/** An anchor's answer that is evidence of a fork: it keeps or cosigned another tree than this root's. */
+export interface ForkEvidence {
+  readonly log: AnchorTask['root']['log'];
+  readonly date: string;
+  readonly target: string;
+  readonly message: string;
+}
+
+export interface AnchorRun {
+  readonly anchored: number;
+  readonly failed: number;
+  readonly forks: readonly ForkEvidence[];
+}
+
 /**
  * Tries every anchor that is due, oldest day first. Success is stored together with its MerkleRootAnchored entry; a failure
  * is noted with the time of the next attempt, and the first one of an anchor leaves an AnchorFailed entry. Returns how many
- * were anchored and how many failed. To be run by one node at a time.
+ * were anchored and how many failed, and which of those show a fork. To be run by one node at a time.
  *
  * A crash after the outside effect leaves the row pending: the next attempt finds what is there (object store) or gets a
  * second proof (timestamp, witness), of which one is kept.
  */
-export async function anchorRoots(
-  options: AnchorOptions,
-  signal: AbortSignal,
-): Promise<{ readonly anchored: number; readonly failed: number }> {
+export async function anchorRoots(options: AnchorOptions, signal: AbortSignal): Promise<AnchorRun> {
   let anchored = 0;
   let failed = 0;
+  const forks: ForkEvidence[] = [];
   // A witness's next root comes due when its last one is anchored, so there may be more after each pass.
   for (let pass = 0; pass < passesMax; pass += 1) {
     const tasks = await readAnchorTasks(options.database, 'PENDING', null, tasksPerPassMax);
     let progress = 0;
     for (const task of tasks) {
       signal.throwIfAborted();
-      if (await tryAnchor(options, task, signal)) progress += 1;
-      else failed += 1;
+      const error = await tryAnchor(options, task, signal);
+      if (error === null) {
+        progress += 1;
+        continue;
+      }
+      failed += 1;
+      const { log, date } = task.root;
+      if (error.details?.['fork'] === true) forks.push({ log, date, target: task.target, message: error.message });
     }
     anchored += progress;
     if (progress === 0) break;
   }
-  return { anchored, failed };
+  return { anchored, failed, forks };
 }
 
-async function tryAnchor(options: AnchorOptions, task: AnchorTask, signal: AbortSignal): Promise<boolean> {
+/** Null once the root is anchored, else why it is not. */
+async function tryAnchor(options: AnchorOptions, task: AnchorTask, signal: AbortSignal): Promise<DaybookError | null> {
   const anchor = options.anchors.find(({ kind, target }) => kind === task.kind && target === task.target);
   try {
     if (anchor === undefined) throw new Error(`${task.kind} ${task.target} is not configured on this node any more`);
     await storeProof(options, task, await anchor.anchor(task.root, signal));
-    return true;
+    return null;
   } catch (error) {
     if (signal.aborted) throw error;
     await storeFailure(options, task, error);
-    return false;
+    return toDaybookError(error);
   }
 }
 
@@ -140,32 +160,61 @@ export interface RootFault {
 
 const verifiedAtOnce = 8;
 
-/** Looks at every anchored root's proof again, where the anchor is still configured. Throws what an anchor throws. */
-export async function verifyAnchors(options: AnchorOptions, signal: AbortSignal): Promise<RootFault[]> {
+/** A place that could not be asked about the roots it keeps. */
+export interface UnreadableAnchor {
+  readonly anchor: Anchor;
+  readonly message: string;
+}
+
+export interface AnchorsVerification {
+  readonly faults: readonly RootFault[];
+  /** Nothing is known of the roots that are kept there. */
+  readonly unreadable: readonly UnreadableAnchor[];
+}
+
+/**
+ * Looks at every anchored root's proof again, where the anchor is still configured. A place that cannot be read is not asked
+ * again in the same run, and keeps nobody from hearing what the others show.
+ */
+export async function verifyAnchors(options: AnchorOptions, signal: AbortSignal): Promise<AnchorsVerification> {
   const faults: RootFault[] = [];
+  const unreadable = new Map<Anchor, string>();
   let after: readonly [string, string, string, string] | null = null;
   for (;;) {
     const tasks: AnchorTask[] = await readAnchorTasks(options.database, 'ANCHORED', after, verifiedAtOnce * 8);
     const last = tasks.at(-1);
-    if (last === undefined) return faults;
+    if (last === undefined) break;
     after = placeOf(last);
     for (let from = 0; from < tasks.length; from += verifiedAtOnce) {
       signal.throwIfAborted();
       const found = await Promise.all(
-        tasks.slice(from, from + verifiedAtOnce).map((task) => verifyOne(options, task, signal)),
+        tasks.slice(from, from + verifiedAtOnce).map((task) => verifyOne(options, task, unreadable, signal)),
       );
       faults.push(...found.filter((fault) => fault !== null));
     }
   }
+  return { faults, unreadable: [...unreadable].map(([anchor, message]) => ({ anchor, message })) };
 }
 
-async function verifyOne({ anchors }: AnchorOptions, task: AnchorTask, signal: AbortSignal): Promise<RootFault | null> {
+async function verifyOne(
+  { anchors, log }: AnchorOptions,
+  task: AnchorTask,
+  unreadable: Map<Anchor, string>,
+  signal: AbortSignal,
+): Promise<RootFault | null> {
   const anchor = anchors.find(({ kind, target }) => kind === task.kind && target === task.target);
-  if (anchor === undefined || task.proof === null) return null;
-  const fault = await anchor.verify(task.root, task.proof, signal);
-  if (fault === null) return null;
-  const message = `${task.root.date}: ${fault.message}`;
-  return { log: task.root.log, index: Math.max(0, task.root.treeSize - 1), code: fault.code, message };
+  if (anchor === undefined || task.proof === null || unreadable.has(anchor)) return null;
+  try {
+    const fault = await anchor.verify(task.root, task.proof, signal);
+    if (fault === null) return null;
+    const message = `${task.root.date}: ${fault.message}`;
+    return { log: task.root.log, index: Math.max(0, task.root.treeSize - 1), code: fault.code, message };
+  } catch (error) {
+    if (!(error instanceof DaybookError)) throw error;
+    log.warn({ err: error, anchor: anchor.target }, 'anchored roots could not be looked at');
+    unreadable.set(anchor, error.message);
+    return null;
+  }
 }
 
 /** How many anchors wait, and for how long the oldest required and best-effort ones do, in seconds. */

@@ -39,6 +39,7 @@ export function storeAnchor(options: {
         throw new DaybookError(
           'ANCHOR_REFUSED',
           `${key} in ${store.description} holds another root: this ledger contradicts what was anchored, or shares its place with another one`,
+          { details: { fork: true } },
         );
       }
       // A crash after the upload: what is there and locked is not uploaded again.

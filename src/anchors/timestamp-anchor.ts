@@ -3,6 +3,7 @@ import { sha256 } from '../core/digest.js';
 import { encodeUtf8 } from '../core/bytes.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import type { Anchor } from './anchor.js';
+import { parsePemCertificates } from './certificate-chain.js';
 import { describeUrl, parseAnchorUrl } from './post-to-anchor.js';
 import { keepBesideRoot } from './store-anchor.js';
 import { requestTimestamp } from './timestamp-authority.js';
@@ -11,6 +12,7 @@ import { verifyTimestamp } from './verify-timestamp.js';
 /**
  * Has an RFC 3161 authority vouch that a root's note existed at a time: a token over SHA-256 of the text that the note
  * signs. The whole response is kept, also beside the root in the store, in the form that `openssl ts -verify` takes.
+ * Throws CONFIG_INVALID for an unusable URL or certificate.
  */
 export function timestampAnchor(options: {
   readonly url: string;
@@ -20,6 +22,7 @@ export function timestampAnchor(options: {
   readonly store: ObjectStore | null;
 }): Anchor {
   const { url, trustedCertificates, mode, store } = options;
+  parsePemCertificates(trustedCertificates);
   return {
     kind: 'timestamp',
     target: describeUrl(parseAnchorUrl(url)),

@@ -59,7 +59,10 @@ export class CheckpointSigner implements AsyncDisposable {
       max: 2,
       statement_timeout: 60_000,
     });
-    this.#pool.on('error', (error) => options.log.warn({ err: error }, 'the signer lost a connection'));
+    const noteError = (error: Error) => options.log.warn({ err: error }, 'the signer lost a connection');
+    this.#pool.on('error', noteError);
+    // One that breaks while a file is written has no query to report it to.
+    this.#pool.on('connect', (client) => client.on('error', noteError));
     const fresh = () => ({ refusal: null, lastError: null, newestSize: 0, newestSignedAtMs: null, round: null });
     this.#states = { signals: fresh(), audit: fresh() };
     this.#running = logNames.map((log) => this.#run(log));

@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
+import pg from 'pg';
 import type { Logger } from 'pino';
 import { decodeUtf8 } from '../core/bytes.js';
+import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -18,7 +19,9 @@ const publisherLocks: Readonly<Record<LogName, string>> = { signals: '7219460237
 const pauseMaxMs = 60_000;
 
 export interface LogPublisherOptions {
-  readonly pool: Queryable & Pick<pg.Pool, 'connect'>;
+  readonly database: Queryable;
+  /** URL of the application role, for the connections that hold the locks: uploads under them can take long. */
+  readonly url: string;
   readonly store: ObjectStore;
   readonly keys: SigningKeys;
   /** Between two publications of a log that grew, in milliseconds. */
@@ -42,10 +45,12 @@ export class LogPublisher implements AsyncDisposable {
   readonly #options: LogPublisherOptions;
   readonly #closing = new AbortController();
   readonly #states: Record<LogName, PublisherState>;
+  readonly #holders: pg.Pool;
   #running: Promise<void>[] = [];
 
   constructor(options: LogPublisherOptions) {
     this.#options = options;
+    this.#holders = createPool(options);
     const fresh = () => ({ published: null, lastError: null, failures: 0 });
     this.#states = { signals: fresh(), audit: fresh() };
   }
@@ -79,6 +84,7 @@ export class LogPublisher implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
     await Promise.all(this.#running);
+    await this.#holders.end();
   }
 
   async #run(log: LogName): Promise<void> {
@@ -107,10 +113,10 @@ export class LogPublisher implements AsyncDisposable {
   }
 
   async #publishUnderLock(log: LogName): Promise<void> {
-    const { pool, store } = this.#options;
-    const newest = await readNewestCheckpoint(pool, log);
+    const { database, store } = this.#options;
+    const newest = await readNewestCheckpoint(database, log);
     if (newest === null || Number(newest.treeSize) === this.#states[log].published?.checkpoint.size) return;
-    const holder = await pool.connect();
+    const holder = await this.#holders.connect();
     let broken: Error | undefined;
     try {
       const locked = await holder.query<{ taken: boolean }>(
@@ -119,7 +125,7 @@ export class LogPublisher implements AsyncDisposable {
       const taken = (locked as unknown as { rows: { taken: boolean }[] }[])[1]?.rows[0]?.taken === true;
       const published = await this.#readPublished(log);
       if (taken && Number(newest.treeSize) > (published?.checkpoint.size ?? -1)) {
-        await publishLog({ database: pool, store, log, published, newest, signal: this.#closing.signal });
+        await publishLog({ database, store, log, published, newest, signal: this.#closing.signal });
         await this.#readPublished(log);
       }
       await holder.query('ROLLBACK');
@@ -150,4 +156,13 @@ export class LogPublisher implements AsyncDisposable {
     this.#states[log].published = published;
     return published;
   }
+}
+
+function createPool({ url, log }: LogPublisherOptions): pg.Pool {
+  const pool = new pg.Pool({ ...ledgerConnection(url, 'daybook publisher'), max: logNames.length });
+  const noteError = (error: Error) => log.warn({ err: error }, 'the publisher lost a connection');
+  pool.on('error', noteError);
+  // One that breaks while it waits for the store has no query to report it to.
+  pool.on('connect', (client) => client.on('error', noteError));
+  return pool;
 }

@@ -7,12 +7,14 @@ import type { Hash } from '../core/merkle-tree.js';
 import { DaybookError } from '../errors.js';
 import { serviceEntry } from '../ledger/new-entries.js';
 import type { Queryable } from '../ledger/read-entries.js';
-import type { LogName } from '../ledger/rows.js';
+import { logs, type LogName } from '../ledger/rows.js';
 import { readFoldedGroups } from '../ledger/tree-nodes.js';
 import type { CheckpointSigner } from './checkpoint-signer.js';
 import type { CheckpointRow } from './read-checkpoints.js';
 import { readDayEnds, type DayEnd } from './read-day-ends.js';
 import { readLastMerkleRoot, readMerkleRoot, type MerkleRootRow } from './read-merkle-roots.js';
+
+const notNullViolation = '23502';
 
 /** An anchor that each root gets when it is sealed. */
 interface AnchorPlan {
@@ -34,7 +36,8 @@ export interface SealOptions {
 
 /**
  * Seals every day of a log that has ended and has no root yet, oldest first, up to `until` (a date) where it is given.
- * Returns the roots it sealed; a day that another node seals meanwhile is left to it. Throws DAY_NOT_OVER, and as the signer.
+ * Returns the roots it sealed; a day that another node seals meanwhile is left to it. Throws DAY_NOT_OVER, also where the
+ * database's clock is set back before midnight meanwhile, and as the signer.
  *
  * For each day: 1. its size is read under the ledger lock, 2. that size is signed, also where larger checkpoints are out
  * already, 3. root, anchors to come and the audit entry are stored in one transaction. A crash between two steps leaves
@@ -92,6 +95,11 @@ async function sealDay(
     });
   } catch (error) {
     if ((await readMerkleRoot(options.pool, log, end.date)) !== null) return null;
+    if (sqlStateOf(error) === notNullViolation) {
+      throw new DaybookError('DAY_NOT_OVER', `the database's clock was set back into ${end.date}: seal it later`, {
+        cause: error,
+      });
+    }
     throw error;
   }
   return readMerkleRoot(options.pool, log, end.date);
@@ -124,14 +132,23 @@ async function proveGrowth(
   return proof;
 }
 
+/**
+ * Under the ledger lock, which the MerkleRootSealed entry before it took, it looks at the times once more: where the clock
+ * was set back since the size was read, entries of the day may have come after it or may still come. The size is NULL then,
+ * which the table refuses, and nothing of this request is stored.
+ */
 async function storeRoot(
   client: pg.Client,
   options: SealOptions,
   root: DayEnd & { readonly log: LogName; readonly entriesOfDay: number; readonly proof: readonly Hash[] },
 ): Promise<void> {
+  const { table, recordedColumn } = logs[root.log];
   await client.query(
     `INSERT INTO public.merkle_roots (log, date, tree_size, entries_of_day, consistency_proof, sealed_by)
-     VALUES ($1, $2, $3, $4, decode($5, 'hex'), $6)`,
+     SELECT $1, $2, CASE WHEN midnight <= all (times) THEN $3::bigint END, $4, decode($5, 'hex'), $6
+     FROM (SELECT ($2::date + 1)::timestamp AT TIME ZONE 'UTC' AS midnight, ARRAY(
+       (SELECT recorded_at FROM public.audit_entries ORDER BY chain_index DESC LIMIT 1) UNION ALL
+       (SELECT ${recordedColumn} FROM public.${table} WHERE chain_index = $3)) AS times) AS clock`,
     [root.log, root.date, root.treeSize, root.entriesOfDay, root.proof.map(encodeHex).join(''), options.sealedBy],
   );
   await client.query(
@@ -145,4 +162,8 @@ async function storeRoot(
       options.anchors.map(({ mode }) => mode),
     ],
   );
+}
+
+function sqlStateOf(error: unknown): unknown {
+  return ((error as Error).cause as { code?: unknown } | undefined)?.code;
 }
