@@ -79,12 +79,16 @@ CREATE TABLE public.anchors (
   attempts integer NOT NULL DEFAULT 0,
   next_attempt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   last_error text,
+  -- When the evidence was also laid beside the root in the object store; NULL until then, and where it has no place there.
+  kept_at timestamptz,
   PRIMARY KEY (log, date, kind, target),
   FOREIGN KEY (log, date) REFERENCES public.merkle_roots (log, date),
   CONSTRAINT anchors_anchored_complete
     CHECK (status = 'PENDING' OR (reference IS NOT NULL AND evidence IS NOT NULL AND anchored_at IS NOT NULL))
 );
 CREATE INDEX anchors_waiting ON public.anchors (next_attempt_at) WHERE status = 'PENDING';
+CREATE INDEX anchors_to_keep ON public.anchors (anchored_at)
+  WHERE status = 'ANCHORED' AND kept_at IS NULL AND kind <> 'object-store';
 
 -- What the catalogue said about triggers, functions, tables and roles when it was declared right.
 CREATE TABLE public.integrity_baselines (

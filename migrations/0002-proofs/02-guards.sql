@@ -47,6 +47,9 @@ BEGIN
   IF OLD.status = 'PENDING' AND to_jsonb(NEW) - progress = to_jsonb(OLD) - progress THEN
     RETURN NEW;
   END IF;
+  IF OLD.status = 'ANCHORED' AND OLD.kept_at IS NULL AND to_jsonb(NEW) - 'kept_at' = to_jsonb(OLD) - 'kept_at' THEN
+    RETURN NEW;
+  END IF;
   RAISE EXCEPTION 'an anchored root is immutable: UPDATE refused' USING ERRCODE = 'DB001';
 END $$;
 

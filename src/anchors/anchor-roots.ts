@@ -6,7 +6,7 @@ import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { serviceEntry } from '../ledger/new-entries.js';
 import type { Queryable } from '../ledger/read-entries.js';
-import { placeOf, readAnchorTasks, type Anchor, type AnchorProof, type AnchorTask } from './anchor.js';
+import { placeOf, readAnchorTasks, readUnkeptTasks, type Anchor, type AnchorProof, type AnchorTask } from './anchor.js';
 
 /** Anchors of one pass and passes of one run; what is left waits for the next run. */
 const tasksPerPassMax = 1_000;
@@ -66,7 +66,29 @@ export async function anchorRoots(options: AnchorOptions, signal: AbortSignal): 
     anchored += progress;
     if (progress === 0) break;
   }
+  await keepProofs(options, signal);
   return { anchored, failed, forks };
+}
+
+/** Lays proofs beside their roots in the object store; what fails is tried again in the next run. */
+async function keepProofs({ database, anchors, log }: AnchorOptions, signal: AbortSignal): Promise<void> {
+  for (const task of await readUnkeptTasks(database, tasksPerPassMax)) {
+    signal.throwIfAborted();
+    const anchor = anchors.find(({ kind, target }) => kind === task.kind && target === task.target);
+    if (task.proof === null || anchor === undefined) continue;
+    const { root } = task;
+    try {
+      await anchor.keep?.(root, task.proof);
+    } catch (error) {
+      log.warn({ err: error, anchor: task.target }, 'a proof could not be laid beside its root: trying again');
+      return;
+    }
+    await database.query(
+      `UPDATE public.anchors SET kept_at = clock_timestamp()
+       WHERE log = $1 AND date = $2 AND kind = $3 AND target = $4 AND kept_at IS NULL`,
+      [root.log, root.date, task.kind, task.target],
+    );
+  }
 }
 
 /** Null once the root is anchored, else why it is not. */

@@ -36,6 +36,8 @@ export interface Anchor {
   readonly mode: 'best-effort' | 'required';
   /** Anchors a root. Called again after a failure or a crash: what is there already is found and used. */
   anchor(root: SealedRoot, signal: AbortSignal): Promise<AnchorProof>;
+  /** Lays the proof beside the root in the object store, so that it is found without the database; repeating it is harmless. */
+  keep?(root: SealedRoot, proof: AnchorProof): Promise<void>;
   /** Looks whether the proof still stands, null where it does. Throws where that cannot be seen now. */
   verify(root: SealedRoot, proof: AnchorProof, signal: AbortSignal): Promise<AnchorFault | null>;
 }
@@ -74,18 +76,26 @@ export async function readAnchorTasks(
   after: readonly [string, string, string, string] | null,
   max: number,
 ): Promise<AnchorTask[]> {
-  const found = await database.query<TaskRow>(
-    `SELECT anchors.log, anchors.date::text AS date, kind, target, mode, attempts, root.tree_size AS "treeSize",
-            signed.note, root.sealed_at AS "sealedAt", reference, encode(evidence, 'hex') AS evidence
-     FROM public.anchors JOIN public.merkle_roots AS root USING (log, date)
-       JOIN public.checkpoints AS signed USING (log, tree_size)
-     WHERE status = $1 AND (status = 'ANCHORED' OR next_attempt_at <= clock_timestamp())
+  return readTasks(
+    database,
+    `status = $1 AND (status = 'ANCHORED' OR next_attempt_at <= clock_timestamp())
        AND (status = 'ANCHORED' OR kind <> 'witness' OR NOT EXISTS (
          SELECT FROM public.anchors AS earlier WHERE earlier.log = anchors.log AND earlier.kind = anchors.kind
            AND earlier.target = anchors.target AND earlier.date < anchors.date AND earlier.status = 'PENDING'))
        AND ($2::text IS NULL OR (log, date, kind, target) > ($2, $3::date, $4, $5))
      ORDER BY log, date, kind, target LIMIT $6`,
     [status, ...(after ?? [null, null, null, null]), max],
+  );
+}
+
+async function readTasks(database: Queryable, condition: string, values: readonly unknown[]): Promise<AnchorTask[]> {
+  const found = await database.query<TaskRow>(
+    `SELECT anchors.log, anchors.date::text AS date, kind, target, mode, attempts, root.tree_size AS "treeSize",
+            signed.note, root.sealed_at AS "sealedAt", reference, encode(evidence, 'hex') AS evidence
+     FROM public.anchors JOIN public.merkle_roots AS root USING (log, date)
+       JOIN public.checkpoints AS signed USING (log, tree_size)
+     WHERE ${condition}`,
+    [...values],
   );
   return found.rows.map((row) => ({
     kind: row.kind,
@@ -105,6 +115,15 @@ export async function readAnchorTasks(
         ? null
         : { reference: row.reference, evidence: Uint8Array.from(Buffer.from(row.evidence, 'hex')) },
   }));
+}
+
+/** Anchored roots whose proof was not laid beside them yet, oldest first, at most `max`. */
+export function readUnkeptTasks(database: Queryable, max: number): Promise<AnchorTask[]> {
+  return readTasks(
+    database,
+    `status = 'ANCHORED' AND kept_at IS NULL AND kind <> 'object-store' ORDER BY anchored_at LIMIT $1`,
+    [max],
+  );
 }
 
 /** The place of a task in the order of readAnchorTasks. */

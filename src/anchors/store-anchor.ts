@@ -1,9 +1,13 @@
+import type { Clock } from '../clock.js';
 import { decodeUtf8, encodeUtf8, equalBytes } from '../core/bytes.js';
+import { timestampFromMs } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import type { Anchor, AnchorFault, AnchorProof, SealedRoot } from './anchor.js';
 
 const dayMs = 24 * 60 * 60 * 1_000;
+/** A lock that was asked for earlier, for a root that came late, ends this much earlier at most. */
+const toleranceMs = dayMs;
 /** The reference of a root in a store without versions. */
 const unversioned = 'unversioned';
 
@@ -24,8 +28,9 @@ export function storeAnchor(options: {
   readonly store: ObjectStore;
   readonly mode: 'best-effort' | 'required';
   readonly retentionDays: number;
+  readonly clock: Clock;
 }): Anchor {
-  const { store, mode, retentionDays } = options;
+  const { store, mode, retentionDays, clock } = options;
   return {
     kind: 'object-store',
     target: store.description,
@@ -33,7 +38,9 @@ export function storeAnchor(options: {
     async anchor(root): Promise<AnchorProof> {
       const key = rootKey(root, 'checkpoint');
       const bytes = encodeUtf8(root.note);
-      const until = new Date(Date.parse(root.sealedAt) + retentionDays * dayMs).toISOString();
+      // A root that comes late, after a long outage, is locked for a day at least: a lock cannot end in the past.
+      const untilMs = Math.max(Date.parse(root.sealedAt) + retentionDays * dayMs, clock.nowMs() + dayMs);
+      const until = timestampFromMs(untilMs);
       const earlier = await store.read(key);
       if (earlier !== null && !equalBytes(earlier.bytes, bytes)) {
         throw new DaybookError(
@@ -45,7 +52,7 @@ export function storeAnchor(options: {
       // A crash after the upload: what is there and locked is not uploaded again.
       if (earlier !== null && earlier.versionId !== null) {
         const retention = (await store.readVersion(key, earlier.versionId))?.retention ?? null;
-        if (retention !== null && Date.parse(retention.until) >= Date.parse(until) - 1_000) {
+        if (retention !== null && Date.parse(retention.until) >= untilMs - toleranceMs) {
           return { reference: earlier.versionId, evidence: bytes };
         }
       }

@@ -30,9 +30,9 @@ export function timestampAnchor(options: {
     async anchor(root, signal) {
       const digest = sha256(encodeUtf8(root.text));
       const granted = await requestTimestamp({ url, digest, nonce: randomBytes(8), trustedCertificates, signal });
-      await keepBesideRoot(store, root, 'tsr', granted.token);
       return { reference: granted.serial, evidence: granted.token };
     },
+    keep: (root, { evidence }) => keepBesideRoot(store, root, 'tsr', evidence),
     verify(root, { evidence }) {
       const digest = sha256(encodeUtf8(root.text));
       const verdict = verifyTimestamp({ response: evidence, digest, nonce: null, trustedCertificates });

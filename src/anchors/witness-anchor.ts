@@ -39,9 +39,9 @@ export function witnessAnchor(options: {
         nowSeconds: Math.floor(clock.nowMs() / 1_000),
         signal,
       });
-      await keepLine(store, root, line);
       return { reference: `${witness.key.name}+${witness.key.keyId}`, evidence: encodeUtf8(`${line}\n`) };
     },
+    keep: (root, { evidence }) => keepLine(store, root, decodeUtf8(evidence).trimEnd()),
     verify(root, { evidence }) {
       const signatures = readLines(root, decodeUtf8(evidence));
       const good = signatures.some((signature) => verifyCosignature(root.text, signature, witness.key) !== null);

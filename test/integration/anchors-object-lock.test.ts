@@ -179,7 +179,7 @@ suite("a day's root in a bucket with Object Lock", () => {
     await using service = await startOnDayOne(bucket);
     await sealAll(service);
     await using store = openStore(service.context.config)!;
-    const anchor = storeAnchor({ store, mode: 'best-effort', retentionDays });
+    const anchor = storeAnchor({ store, mode: 'best-effort', retentionDays, clock: { nowMs: () => Date.now() } });
     const tasks = await readAnchorTasks(service.context.services.database, 'PENDING', null, 10);
     const references = new Map<string, string>();
     for (const { root } of tasks) {
@@ -243,7 +243,7 @@ suite('in a bucket that cannot lock', () => {
     await using service = await startOnDayOne(bucket, { DAYBOOK_ANCHOR_STORE: 'required' });
     await sealAll(service);
     await using store = openStore(service.context.config)!;
-    const anchor = storeAnchor({ store, mode: 'required', retentionDays });
+    const anchor = storeAnchor({ store, mode: 'required', retentionDays, clock: { nowMs: () => Date.now() } });
     for (const { root } of await readAnchorTasks(service.context.services.database, 'PENDING', null, 10)) {
       await anchor.anchor(root, AbortSignal.timeout(10_000));
     }
