@@ -2,11 +2,12 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import Table from 'cli-table3';
 import { pino } from 'pino';
 import { readConfig } from '../config.js';
-import { parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
+import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
 import { openDatabase } from '../db/open-database.js';
 import { mapDatabaseError } from '../ledger/database-errors.js';
 import type { LogName } from '../ledger/rows.js';
 import { verifyLogs, type LogVerification } from '../ledger/verify-log.js';
+import { verifySource } from './verify-source.js';
 import { VerifyProgressReport } from './verify-progress.js';
 
 /** Exit codes of `daybook verify`. */
@@ -16,6 +17,8 @@ interface VerifyCommandOptions {
   readonly log?: LogName;
   readonly key?: readonly VerifierKey[];
   readonly json?: boolean;
+  readonly source?: string;
+  readonly apiKeyFile?: string;
 }
 
 /**
@@ -28,12 +31,20 @@ export function addVerifyCommand(program: Command): void {
     .description('check every entry of the ledger: hashes, chain, columns, order, tree, checkpoints, daily roots')
     .addOption(new Option('--log <log>', 'only this log').choices(['signals', 'audit']))
     .option('--key <verifier key>', 'trust only this key (name+id+base64); may be given several times', collectKey)
+    .option('--source <place>', 'verify published logs: a folder, an http(s) address, or s3://<bucket>/<prefix>')
+    .option('--api-key-file <file>', 'with --source: the API key that an http(s) address asks for')
     .option('--json', 'print {"intact": boolean, "logs": [...]} or {"error": {"code", "message"}}')
     // Code 1 means that a break was found, so a mistyped option must not end in it.
     .exitOverride((err) => process.exit(err.exitCode === 0 ? 0 : verifyExitCodes.notRun))
-    .addHelpText('after', '\nExit codes: 0 intact, 1 a break was found, 2 the check could not run to its end.')
-    .action(async (options: VerifyCommandOptions) => {
-      process.exitCode = await verify(options);
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 intact, 1 a break was found, 2 the check could not run to its end; with --source also 3: intact,' +
+        ' but signed by no key that --key named.',
+    )
+    .action(async (options: VerifyCommandOptions, command: Command) => {
+      if (options.source === undefined && options.apiKeyFile !== undefined)
+        command.error('error: --api-key-file belongs to --source');
+      process.exitCode = options.source === undefined ? await verify(options) : await verifyPublished(options);
     });
 }
 
@@ -43,6 +54,25 @@ function collectKey(text: string, keys: readonly VerifierKey[] = []): VerifierKe
   } catch (err) {
     if (err instanceof SyntaxError) throw new InvalidArgumentError(err.message);
     throw err;
+  }
+}
+
+/** The logs as they are published, without the database. */
+async function verifyPublished(options: VerifyCommandOptions): Promise<number> {
+  const { source = '', log, key = [], apiKeyFile, json = false } = options;
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
+  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+  try {
+    return await verifySource(source, {
+      keys: key.map(encodeVerifierKey),
+      json,
+      signal: interrupt.signal,
+      ...(log === undefined ? {} : { log }),
+      ...(apiKeyFile === undefined ? {} : { apiKeyFile }),
+    });
+  } finally {
+    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
   }
 }
 

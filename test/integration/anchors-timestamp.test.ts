@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -215,4 +215,24 @@ function timestampOf(root: RootAnswer) {
     if (content !== null) await writeFile(path, content);
     await expect(startOnDayOne({ DAYBOOK_TSA_CA_FILE: path })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
   });
+});
+
+(hasFakedClock ? test : test.skip)('a store that takes nothing does not hold timestamps back', async () => {
+  const store = await mkdtemp(join(folder, 'store-'));
+  await using service = await startOnDayOne({ DAYBOOK_STORE_DIR: store });
+  await using session = await openSession(service.database.urls.superuser);
+  // Files in the place of the folders that roots go to.
+  for (const log of ['signals', 'audit']) {
+    await waitUntil(`${log} is published`, () => readdir(join(store, log)).catch(() => null));
+    await writeFile(join(store, log, 'roots'), '');
+  }
+  await sealAll(service);
+  expect(await anchorDue(service)).toMatchObject({ anchored: 2, failed: 2 });
+  expect(await session.value("SELECT count(*) FROM anchors WHERE kind = 'timestamp' AND kept_at IS NULL")).toBe('2');
+  for (const log of ['signals', 'audit']) await rm(join(store, log, 'roots'));
+  await anchorDue(service);
+  const [tsr] = (await readdir(join(store, 'signals', 'roots'))).filter((name) => name.endsWith('.tsr'));
+  const evidence = await session.value("SELECT evidence FROM anchors WHERE kind = 'timestamp' AND log = 'signals'");
+  expect(await readFile(join(store, 'signals', 'roots', tsr ?? ''))).toEqual(evidence);
+  await expectLedgerIntact(service.database.urls.auditor);
 });
