@@ -3,6 +3,7 @@ import { encodeAuditBody, encodeSignalBody } from '../core/entry-body.js';
 import { genesisHash, hashChainLink, hashLeaf } from '../core/hash-entry.js';
 import { addCalendarYears, millisecondsBetween } from '../core/timestamp.js';
 import { auditColumns, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
+import { PlainBody } from './verify-body.js';
 import { isPlainlyCanonical } from './verify-json.js';
 import type { BreakList } from '../core/log-breaks.js';
 
@@ -15,35 +16,52 @@ export type LedgerRow = Pick<SignalRow, 'chainIndex' | 'body' | 'verificationHas
 /** What differs between the logs: how a row's content gives its body and its derived columns. */
 export interface RowRules<Row extends LedgerRow> {
   readonly columns: Readonly<Record<keyof Row & string, string>>;
+  /** Keys of the body that are columns. */
+  readonly bodyProperties: readonly (keyof Row & string)[];
+  readonly bodyType: string;
   encodeBody(row: Row): string;
   recordedAt(row: Row): string;
   /** Columns outside the body, each with the value that others give. */
   derived(row: Row): Readonly<Partial<Record<keyof Row & string, string>>> | null;
-  /** Parts of the body that callers wrote as JSON: property and text. */
-  jsonParts(row: Row): readonly (readonly [keyof Row & string, string | null])[];
+  /** Parts of the body that callers wrote as JSON; text or null. */
+  readonly jsonParts: readonly (keyof Row & string)[];
+}
+
+const outsideTheBody = [
+  'chainIndex',
+  'body',
+  'verificationHash',
+  'previousHash',
+  'chainHash',
+  'generationLatencyMs',
+  'retentionExpiresAt',
+];
+
+function propertiesOfBody<Property extends string>(columns: Readonly<Record<Property, string>>): Property[] {
+  return (Object.keys(columns) as Property[]).filter((property) => !outsideTheBody.includes(property));
 }
 
 const signalRules: RowRules<SignalRow> = {
   columns: signalColumns,
+  bodyProperties: propertiesOfBody(signalColumns),
+  bodyType: 'signal',
   encodeBody: encodeSignalBody,
   recordedAt: (row) => row.serverTimestamp,
   derived: (row) => ({
     generationLatencyMs: millisecondsBetween(row.generatedAt, row.serverTimestamp),
     retentionExpiresAt: addCalendarYears(row.serverTimestamp, signalRetentionYears),
   }),
-  jsonParts: () => [],
+  jsonParts: [],
 };
 
 const auditRules: RowRules<AuditRow> = {
   columns: auditColumns,
+  bodyProperties: propertiesOfBody(auditColumns),
+  bodyType: 'audit',
   encodeBody: encodeAuditBody,
   recordedAt: (row) => row.recordedAt,
   derived: () => null,
-  jsonParts: (row) => [
-    ['details', row.details],
-    ['oldData', row.oldData],
-    ['newData', row.newData],
-  ],
+  jsonParts: ['details', 'oldData', 'newData'],
 };
 
 export const rowRules = { signals: signalRules, audit: auditRules } as const satisfies Record<LogName, unknown>;
@@ -66,6 +84,7 @@ export class RowVerifier<Row extends LedgerRow> {
   #previousHash: string | null;
   #previousTime: string;
   #headChainHash = genesisHash;
+  readonly #plainBody: PlainBody<Row>;
 
   /** Starts at the beginning of the log, or behind `predecessor`. */
   constructor(
@@ -73,6 +92,7 @@ export class RowVerifier<Row extends LedgerRow> {
     private readonly breaks: BreakList,
     predecessor: Predecessor = beforeTheFirst,
   ) {
+    this.#plainBody = new PlainBody(rules.bodyType, rules.bodyProperties, rules.jsonParts);
     this.#nextIndex = predecessor.index + 1;
     this.#previousHash = predecessor.chainHash;
     this.#previousTime = predecessor.recordedAt;
@@ -117,9 +137,11 @@ export class RowVerifier<Row extends LedgerRow> {
     if (hash !== row.verificationHash) {
       this.breaks.add('BODY_HASH_MISMATCH', index, `the body gives ${hash}, stored is ${row.verificationHash}`);
     }
-    const rebuilt = this.rules.encodeBody(row);
-    if (rebuilt !== row.body) {
-      this.breaks.add('COLUMN_MISMATCH', index, describeDifference(this.rules.columns, row.body, rebuilt));
+    if (!this.#plainBody.matches(row, row.body)) {
+      const rebuilt = this.rules.encodeBody(row);
+      if (rebuilt !== row.body) {
+        this.breaks.add('COLUMN_MISMATCH', index, describeDifference(this.rules.columns, row.body, rebuilt));
+      }
     }
     const derived = this.rules.derived(row);
     for (const [property, expected] of derived === null ? [] : Object.entries(derived)) {
@@ -128,8 +150,10 @@ export class RowVerifier<Row extends LedgerRow> {
       const column = this.rules.columns[property as keyof Row & string];
       this.breaks.add('COLUMN_MISMATCH', index, `column ${column} is ${String(stored)}, expected is ${expected}`);
     }
-    for (const [property, text] of this.rules.jsonParts(row)) {
-      const fault = text === null || isPlainlyCanonical(text) ? null : canonicalJsonFault(text);
+    for (const property of this.rules.jsonParts) {
+      const text = row[property];
+      if (typeof text !== 'string' || isPlainlyCanonical(text)) continue;
+      const fault = canonicalJsonFault(text);
       if (fault === null) continue;
       this.breaks.add('BODY_NOT_CANONICAL', index, `column ${this.rules.columns[property]}: ${fault}`);
     }

@@ -4,6 +4,7 @@ import { decodeHex, encodeHex } from '../core/bytes.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { consistencyProofNodes, verifyConsistency } from '../core/consistency-proof.js';
 import type { Hash } from '../core/merkle-tree.js';
+import { sqlState } from '../db/admin-connection.js';
 import { DaybookError } from '../errors.js';
 import { serviceEntry } from '../ledger/new-entries.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -95,7 +96,7 @@ async function sealDay(
     });
   } catch (error) {
     if ((await readMerkleRoot(options.pool, log, end.date)) !== null) return null;
-    if (sqlStateOf(error) === notNullViolation) {
+    if (sqlState(error) === notNullViolation) {
       throw new DaybookError('DAY_NOT_OVER', `the database's clock was set back into ${end.date}: seal it later`, {
         cause: error,
       });
@@ -145,7 +146,7 @@ async function storeRoot(
   const { table, recordedColumn } = logs[root.log];
   await client.query(
     `INSERT INTO public.merkle_roots (log, date, tree_size, entries_of_day, consistency_proof, sealed_by)
-     SELECT $1, $2, CASE WHEN midnight <= all (times) THEN $3::bigint END, $4, decode($5, 'hex'), $6
+     SELECT $1, $2, CASE WHEN midnight <= all (times) THEN $3::bigint END, $4::bigint, decode($5, 'hex'), $6
      FROM (SELECT ($2::date + 1)::timestamp AT TIME ZONE 'UTC' AS midnight, ARRAY(
        (SELECT recorded_at FROM public.audit_entries ORDER BY chain_index DESC LIMIT 1) UNION ALL
        (SELECT ${recordedColumn} FROM public.${table} WHERE chain_index = $3)) AS times) AS clock`,
@@ -162,8 +163,4 @@ async function storeRoot(
       options.anchors.map(({ mode }) => mode),
     ],
   );
-}
-
-function sqlStateOf(error: unknown): unknown {
-  return ((error as Error).cause as { code?: unknown } | undefined)?.code;
 }

@@ -1,7 +1,10 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { encodeVerifierKey } from '../../src/core/verifier-key.js';
 import { createDataFolder, type DataFolder } from '../support/data-folder.js';
+import { createNoteSigner } from '../support/note-signer.js';
+import { openSignedTree } from '../support/signed-tree.js';
 import { insertSignalsSql, openSession } from '../support/sql-session.js';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { findFreePort } from '../support/test-server.js';
@@ -76,6 +79,36 @@ test('verify of an altered ledger ends with code 1 and names the first break', a
   });
 });
 
+describe('verify with pinned keys', () => {
+  test('trusts checkpoints by those keys alone, and says whose signatures it took', async () => {
+    await using signed = await createTestDatabase();
+    await using application = await openSession(signed.urls.application);
+    await application.run(insertSignalsSql(3));
+    await using signals = await openSignedTree(signed.urls.application, 'signals', 1);
+    await using audit = await openSignedTree(signed.urls.application, 'audit', 2);
+    await signals.sign(2);
+    await audit.sign(3);
+    const keys = [signals, audit].flatMap(({ signer }) => ['--key', encodeVerifierKey(signer.key)]);
+    const unpinned = await verify(signed.urls.superuser);
+    expect(unpinned.exitCode).toBe(0);
+    expect(unpinned.stdout).toContain('signer: unknown (keys taken from the database, not pinned');
+    expect(unpinned.stdout).toContain('3 entries are covered by no root kept outside the database');
+    const pinned = await verify(signed.urls.superuser, ...keys, '--json');
+    expect(pinned.exitCode).toBe(0);
+    expect(JSON.parse(pinned.stdout)).toMatchObject({
+      intact: true,
+      logs: [
+        { log: 'signals', signer: 'pinned', unanchoredEntries: 3, tree: { size: 3, newestCheckpoint: { size: 2 } } },
+        { log: 'audit', signer: 'pinned', tree: { size: 3, checkpoints: 1 } },
+      ],
+    });
+    const stranger = encodeVerifierKey(createNoteSigner('test.example/signals', 9).key);
+    const refused = await verify(signed.urls.superuser, '--log', 'signals', '--key', stranger);
+    expect(refused.exitCode).toBe(1);
+    expect(refused.stdout).toContain('signals: first break UNKNOWN_KEY at index 1\n');
+  });
+});
+
 describe('verify that cannot run ends with code 2', () => {
   test('where no server answers', async () => {
     const url = `postgres://nobody@127.0.0.1:${await findFreePort()}/nothing`;
@@ -91,7 +124,7 @@ describe('verify that cannot run ends with code 2', () => {
     expect(stderr).toContain('migrate up');
   });
 
-  test.each([[['--log', 'orders']], [['--fast']], [['surplus']]])(
+  test.each([[['--log', 'orders']], [['--fast']], [['surplus']], [['--key', 'name+00000000+AAAA']]])(
     'for arguments it does not know: %j',
     async (args) => {
       expect((await verify(database.urls.superuser, ...args)).exitCode).toBe(2);

@@ -107,6 +107,16 @@ describe('verification finds', () => {
       ['audit 7 ROW_REWRITTEN'],
     ],
     [
+      'a row written anew, its transaction id forged with it',
+      `UPDATE public.signals SET xid = pg_current_xact_id() WHERE chain_index = 2`,
+      ['signals 2 ROW_REWRITTEN'],
+    ],
+    [
+      'an announcement written anew, its transaction id forged with it',
+      `UPDATE public.audit_entries SET xid = pg_current_xact_id() WHERE chain_index = 2`,
+      ['signals 2 ROW_REWRITTEN'],
+    ],
+    [
       'a changed retention date',
       `UPDATE public.signals SET retention_expires_at = server_timestamp WHERE chain_index = 0`,
       ['signals 0 COLUMN_MISMATCH', 'signals 0 ROW_REWRITTEN'],
@@ -305,6 +315,14 @@ describe('verification', () => {
     await expectLedgerIntact(database.urls.auditor);
     await tamper(`UPDATE public.audit_entries SET outcome = outcome WHERE chain_index = 1000`);
     expect(await findBreaks()).toEqual(['audit 1000 ROW_REWRITTEN']);
+  });
+
+  test('takes a signal and its entry for one transaction’s, also under savepoints of it', async () => {
+    await using application = await openSession(database.urls.application);
+    await application.run(`BEGIN; ${insertSignalsSql(2, 'outer')}; SAVEPOINT one; ${insertSignalsSql(2, 'inner')};
+      SAVEPOINT two; ${insertSignalsSql(2, 'innermost')}; RELEASE two; ROLLBACK TO one; ${insertSignalsSql(2, 'again')};
+      COMMIT`);
+    await expectLedgerIntact(database.urls.auditor);
   });
 
   test('ends when it is told to, and leaves the connection usable', async () => {
