@@ -112,7 +112,8 @@ export async function openAnchors(
 ): Promise<Anchor[]> {
   const { store: storeMode, timestamp, authority, witness, witnesses, retentionDays } = config.anchors;
   const anchors: Anchor[] = [];
-  if (store !== null && storeMode !== 'off') anchors.push(storeAnchor({ store, mode: storeMode, retentionDays, clock }));
+  if (store !== null && storeMode !== 'off')
+    anchors.push(storeAnchor({ store, mode: storeMode, retentionDays, clock }));
   if (timestamp !== 'off' && authority !== undefined) {
     const trustedCertificates = [await readCertificates(authority.certificatesFile)];
     anchors.push(timestampAnchor({ url: authority.url, trustedCertificates, mode: timestamp, store }));

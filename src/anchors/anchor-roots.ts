@@ -23,7 +23,7 @@ export interface AnchorOptions {
 }
 
 /** An anchor's answer that is evidence of a fork: it keeps or cosigned another tree than this root's. */
-export interface ForkEvidence {
+interface ForkEvidence {
   readonly log: AnchorTask['root']['log'];
   readonly date: string;
   readonly target: string;
@@ -173,7 +173,7 @@ async function storeFailure({ append, database, log }: AnchorOptions, task: Anch
 }
 
 /** A fault of an anchored root. */
-export interface RootFault {
+interface RootFault {
   readonly log: AnchorTask['root']['log'];
   readonly index: number;
   readonly code: 'ANCHOR_MISSING' | 'ANCHOR_MISMATCH';
@@ -183,7 +183,7 @@ export interface RootFault {
 const verifiedAtOnce = 8;
 
 /** A place that could not be asked about the roots it keeps. */
-export interface UnreadableAnchor {
+interface UnreadableAnchor {
   readonly anchor: Anchor;
   readonly message: string;
 }

@@ -50,7 +50,7 @@ export interface VerifyProgress {
 }
 
 /** The tree of one log, computed from its entries alone. */
-export interface TreeVerification {
+interface TreeVerification {
   /** Entries in it: all up to the first that is missing. */
   readonly size: number;
   /** Hex. */

@@ -3,7 +3,7 @@ import { connect, createServer, type Socket } from 'node:net';
 import { findFreePort } from './test-server.js';
 
 /** `cut`: connections are refused and broken; `stalled`: they are taken, and nothing comes through any more. */
-export type RelayState = 'open' | 'cut' | 'stalled';
+type RelayState = 'open' | 'cut' | 'stalled';
 
 /** A TCP relay before a server, which makes the server vanish and come back. */
 export interface TcpRelay extends AsyncDisposable {
