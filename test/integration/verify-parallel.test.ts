@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { verifyEntries } from '../../src/ledger/verify-entries.js';
 import { verifyLogs, type LogVerification, type VerifyOptions } from '../../src/ledger/verify-log.js';
-import { rangeWorkerEntry, workerEntryOf } from '../support/range-worker.js';
+import { endingWorkerEntry, rangeWorkerEntry, workerEntryOf } from '../support/range-worker.js';
 import { openSignedTree } from '../support/signed-tree.js';
 import { insertEntriesSql, insertSignalsSql, openSession, type SqlSession } from '../support/sql-session.js';
 import { tamper } from '../support/tamper.js';
@@ -135,9 +135,9 @@ describe('verification in threads', () => {
   });
 
   test('ends with an error when a thread ends, and when one does not start', async () => {
-    const ending = { ...threaded, workerEntry: workerEntryOf('test/support/ending-worker.ts') };
+    const ending = { ...threaded, workerEntry: endingWorkerEntry };
     await expect(verify(ending)).rejects.toMatchObject({ code: 'INTERNAL' });
-    const missing = { ...threaded, workerEntry: workerEntryOf('test/support/no-such-worker.ts') };
+    const missing = { ...threaded, workerEntry: workerEntryOf(new URL('./no-such-worker.ts', import.meta.url)) };
     await expect(verify(missing)).rejects.toMatchObject({ code: 'INTERNAL' });
     await expectNoConnections();
   });

@@ -1,20 +1,13 @@
-import { join } from 'node:path';
-import { pathToFileURL } from 'node:url';
 import type { WorkerEntry } from '../../src/ledger/verify-workers.js';
 
-const root = join(import.meta.dirname, '../..');
-
 /** Verification threads that run this project's TypeScript, as `node --import` loads it. */
-export const rangeWorkerEntry = workerEntryOf('src/ledger/verify-range-worker.ts');
+export const rangeWorkerEntry = workerEntryOf(new URL('../../src/ledger/verify-range-worker.ts', import.meta.url));
 
-/** A thread of another module of this project. */
-export function workerEntryOf(path: string): WorkerEntry {
-  return {
-    url: pathToFileURL(join(root, path)),
-    execArgv: [
-      '--disable-warning=ExperimentalWarning',
-      '--import',
-      pathToFileURL(join(root, 'test/support/typescript-hooks.js')).href,
-    ],
-  };
+/** Threads that end without a word when they are given a range. */
+export const endingWorkerEntry = workerEntryOf(new URL('./ending-worker.ts', import.meta.url));
+
+/** A thread of another module. */
+export function workerEntryOf(url: URL): WorkerEntry {
+  const hooks = new URL('./typescript-hooks.js', import.meta.url).href;
+  return { url, execArgv: ['--disable-warning=ExperimentalWarning', '--import', hooks] };
 }
