@@ -14,8 +14,11 @@ export class Migration0001Ledger extends Migration {
     this.addSql(readSql('01-tables'));
     this.addSql(readSql('02-canonical'));
     this.addSql(readSql('03-append'));
-    this.addSql(readSql('04-log-triggers', { table: 'signals', recorded: 'server_timestamp', log: 'signals' }));
-    this.addSql(readSql('04-log-triggers', { table: 'audit_entries', recorded: 'recorded_at', log: 'audit' }));
+    const floor = '(SELECT recorded_at FROM public.audit_entries ORDER BY chain_index DESC LIMIT 1)';
+    this.addSql(readSql('04-log-triggers', { table: 'signals', recorded: 'server_timestamp', log: 'signals', floor }));
+    this.addSql(
+      readSql('04-log-triggers', { table: 'audit_entries', recorded: 'recorded_at', log: 'audit', floor: 'NULL' }),
+    );
     this.addSql(readSql('05-restore'));
     this.addSql(readSql('06-refusal'));
     this.addSql(readSql('07-reconcile'));

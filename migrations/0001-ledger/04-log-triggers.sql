@@ -1,5 +1,8 @@
--- Instantiated once per log: {{table}}, its recording time {{recorded}}, its name {{log}}. Static statements, because a
--- dynamic one is planned anew at each append.
+-- Instantiated once per log: {{table}}, its recording time {{recorded}}, its name {{log}}, and {{floor}}, a time before which
+-- it records nothing. Static statements, because a dynamic one is planned anew at each append.
+--
+-- The floor of signals is the audit log's last time: sealing a day leaves an audit entry after its midnight, so that a clock
+-- which is set back brings no signal into a sealed day. The audit log's own last time keeps its entries out of it.
 CREATE FUNCTION daybook.begin_{{table}}_append() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -17,8 +20,10 @@ BEGIN
   PERFORM
     set_config('daybook.{{table}}_index', coalesce(tail.chain_index, -1)::text, true),
     set_config('daybook.{{table}}_hash', coalesce(encode(tail.chain_hash, 'hex'), repeat('00', 32)), true),
-    -- Taken under the lock and never before the predecessor's, so the order of times is the order of indexes.
-    set_config('daybook.{{table}}_time', daybook.format_time(greatest(clock_timestamp(), tail.recorded)), true),
+    -- Taken under the lock and never before the predecessor's, so the order of times is the order of indexes. Nor before the
+    -- statement's begin, for the clock may go back while it waits for the lock.
+    set_config('daybook.{{table}}_time', daybook.format_time(
+      greatest(clock_timestamp(), statement_timestamp(), tail.recorded, {{floor}})), true),
     set_config('daybook.{{table}}_restoring', CASE WHEN EXISTS (
       SELECT FROM public.ledger_restores WHERE xid = pg_current_xact_id()) THEN 'on' ELSE 'off' END, true);
   RETURN NULL;
@@ -42,7 +47,8 @@ BEGIN
   SELECT count(*) AS rows, coalesce(bool_and(linked), true) AS linked, bool_or(foreign_xmin) AS foreign_xmin,
          bool_and(recorded >= coalesce(predecessor_recorded, recorded)
                   AND recorded >= statement_timestamp()
-                  AND (recorded <= clock_timestamp() OR recorded = predecessor_recorded)) AS timely
+                  AND (recorded <= greatest(clock_timestamp(), statement_timestamp(), {{floor}})
+                       OR recorded = predecessor_recorded)) AS timely
     INTO seen
     FROM (SELECT chain_index,
                  -- Only index 0 may start a chain: elsewhere a missing predecessor is a gap.
