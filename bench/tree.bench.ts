@@ -6,6 +6,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { ledgerConnection } from '../src/db/pool.js';
 import { LedgerWriter } from '../src/ledger/append-entries.js';
+import { TreeNodeCache } from '../src/ledger/tree-node-cache.js';
 import { CheckpointFiles } from '../src/proofs/known-checkpoints.js';
 import { proveInclusion } from '../src/proofs/prove.js';
 import { readNewestCheckpoint, type CheckpointRow } from '../src/proofs/read-checkpoints.js';
@@ -30,6 +31,7 @@ interface TreeLog {
   readonly database: BenchDatabase;
   readonly client: pg.Client;
   readonly signing: SigningContext;
+  readonly nodes: TreeNodeCache;
 }
 
 /** Integrating and signing new entries: the cost must follow the new ones, not the log. */
@@ -99,8 +101,9 @@ async function openLog(context: BenchContext, entries: number, stack: AsyncDispo
   const folder = await mkdtemp(join(tmpdir(), 'daybook-bench-tree-'));
   stack.defer(() => rm(folder, { recursive: true, force: true }));
   const signing = { keys: await openKeys(url, stack), files: new CheckpointFiles(folder), published: () => null };
-  await signAll({ database, client, signing });
-  return { database, client, signing };
+  const log = { database, client, signing, nodes: new TreeNodeCache() };
+  await signAll(log);
+  return log;
 }
 
 async function openKeys(url: string, stack: AsyncDisposableStack): Promise<SigningKeys> {
@@ -127,13 +130,14 @@ async function integrateNew(log: TreeLog): Promise<number> {
 }
 
 /** Mean time of one proof in milliseconds. */
-async function prove({ client }: TreeLog): Promise<number> {
+async function prove({ client, nodes }: TreeLog): Promise<number> {
   const newest = await readNewestCheckpoint(client, 'audit');
   if (newest === null) throw new Error('the bench signed no checkpoint');
   const size = Number(newest.treeSize);
   const source = {
     database: client,
     signer: { coveringCheckpoint: () => Promise.resolve(newest) },
+    nodes,
   };
   const startedMs = performance.now();
   for (let count = 0; count < proofsPerRound; count += 1) {

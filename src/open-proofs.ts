@@ -16,6 +16,7 @@ import { readOrCreateSecretFile } from './db/secret-file.js';
 import { DaybookError } from './errors.js';
 import type { ProofFigures } from './http/proof-gauges.js';
 import { logNames, type LogName } from './ledger/rows.js';
+import { TreeNodeCache } from './ledger/tree-node-cache.js';
 import { CheckpointFiles } from './proofs/known-checkpoints.js';
 import { CheckpointSigner } from './proofs/checkpoint-signer.js';
 import { LogPublisher } from './proofs/log-publisher.js';
@@ -85,7 +86,13 @@ export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack)
     if (sealed.length > 0) await parts.onSealed?.();
     return sealed;
   };
-  return { services: { keys, signer, watch, append, seal }, store, files, publisher, anchors };
+  return {
+    services: { keys, signer, watch, append, seal, nodes: new TreeNodeCache() },
+    store,
+    files,
+    publisher,
+    anchors,
+  };
 }
 
 /** 32 bytes from the environment, or from the data folder, where they are made on the first start. */

@@ -68,7 +68,12 @@ function tlogProofs({ database, proofs, rest }: LogRouteSources): RequestHandler
     if (index === undefined) throw nothingAt(request.path);
     const { treeSize } = request.query;
     const size = typeof treeSize === 'string' ? parseSize('treeSize', treeSize) : null;
-    const proof = await proveInclusion({ database, signer: proofs.signer }, logOf(log), parseIndex(index), size);
+    const proof = await proveInclusion(
+      { database, signer: proofs.signer, nodes: proofs.nodes },
+      logOf(log),
+      parseIndex(index),
+      size,
+    );
     response.setHeader('Content-Disposition', `attachment; filename="${log}-${index}.tlog-proof"`);
     sendText(response, proof.tlogProof, 'no-cache');
   });

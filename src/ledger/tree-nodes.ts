@@ -3,6 +3,7 @@ import { tileWidth } from '../core/tile-path.js';
 import { DaybookError } from '../errors.js';
 import type { Queryable } from './read-entries.js';
 import { logs, type LogName } from './rows.js';
+import type { TreeNodeCache } from './tree-node-cache.js';
 
 /** Levels of the binary tree in one tile: 2^8 = 256 hashes. */
 const tileHeight = 8;
@@ -16,11 +17,35 @@ export interface HashRun {
 }
 
 /**
- * Hashes of perfect subtrees, in the order of `nodes`, in one query. Each lies in one tile, so a proof costs as many reads
- * as it has hashes, however long the log is. Throws LEDGER_BROKEN where a tile or leaf that must be there is not.
+ * Hashes of perfect subtrees, in the order of `nodes`, in one query. Each lies in one tile, and what lies in one tile is read
+ * together, so a proof costs one read for each level of tiles, however long the log is. Throws LEDGER_BROKEN where a tile or
+ * leaf that must be there is not.
  */
 async function readTreeNodes(database: Queryable, log: LogName, nodes: readonly TreeNode[]): Promise<Hash[]> {
-  return (await readHashRuns(database, log, nodes.map(runOf))).map((hashes) => hashSubtree(hashes));
+  const runs = nodes.map(runOf);
+  const spans = new Map<string, { readonly level: number; first: number; end: number }>();
+  for (const { level, first, count } of runs) {
+    const name = tileNameOf(level, first);
+    const span = spans.get(name);
+    if (span === undefined) {
+      spans.set(name, { level, first, end: first + count });
+      continue;
+    }
+    span.first = Math.min(span.first, first);
+    span.end = Math.max(span.end, first + count);
+  }
+  const wanted = [...spans.values()].map(({ level, first, end }) => ({ level, first, count: end - first }));
+  const found = await readHashRuns(database, log, wanted);
+  const hashesByTile = new Map([...spans.keys()].map((name, place) => [name, found[place] ?? []]));
+  return runs.map(({ level, first, count }) => {
+    const name = tileNameOf(level, first);
+    const from = first - (spans.get(name)?.first ?? first);
+    return hashSubtree((hashesByTile.get(name) ?? []).slice(from, from + count));
+  });
+}
+
+function tileNameOf(level: number, first: number): string {
+  return `${level}/${Math.floor(first / tileWidth)}`;
 }
 
 /** The hashes of each run, which must lie in one tile. Throws as readTreeNodes. */
@@ -48,18 +73,34 @@ export async function readTreeRoot(database: Queryable, log: LogName, size: numb
   return foldNodes(await readTreeNodes(database, log, decompose(0, size)));
 }
 
-/** The hashes of each group of subtrees folded into one, as proofs list them. What several groups need is read once. */
+/**
+ * The hashes of each group of subtrees folded into one, as proofs list them. What several groups need is read once, and what
+ * the cache holds not at all.
+ */
 export async function readFoldedGroups(
   database: Queryable,
   log: LogName,
   groups: readonly (readonly TreeNode[])[],
+  cache?: TreeNodeCache,
 ): Promise<Hash[]> {
   const nameOf = ({ level, index }: TreeNode) => `${level}/${index}`;
-  const nodes = new Map(groups.flat().map((node) => [nameOf(node), node]));
-  const hashes = await readTreeNodes(database, log, [...nodes.values()]);
-  const hashByName = new Map([...nodes.keys()].map((name, place) => [name, hashes[place]]));
+  const hashes = new Map<string, Hash>();
+  const unread = new Map<string, TreeNode>();
+  for (const node of groups.flat()) {
+    const cached = cache?.read(log, node);
+    if (cached === undefined) unread.set(nameOf(node), node);
+    else hashes.set(nameOf(node), cached);
+  }
+  const nodes = [...unread.values()];
+  const read = await readTreeNodes(database, log, nodes);
+  nodes.forEach((node, place) => {
+    const hash = read[place];
+    if (hash === undefined) return;
+    hashes.set(nameOf(node), hash);
+    cache?.keep(log, node, hash);
+  });
   return groups.map((group) =>
-    foldNodes(group.map((node) => hashByName.get(nameOf(node))).filter((hash) => hash !== undefined)),
+    foldNodes(group.map((node) => hashes.get(nameOf(node))).filter((hash) => hash !== undefined)),
   );
 }
 

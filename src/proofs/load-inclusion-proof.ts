@@ -52,7 +52,7 @@ async function proveGroup(
   const { database, proofs } = context.services;
   const indexes = group.map(({ index }) => index);
   try {
-    return await proveInclusions({ database, signer: proofs.signer }, log, indexes, treeSize);
+    return await proveInclusions({ database, signer: proofs.signer, nodes: proofs.nodes }, log, indexes, treeSize);
   } catch (error) {
     const mapped = toDaybookError(error);
     return group.map(() => mapped);

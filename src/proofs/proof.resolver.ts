@@ -79,7 +79,7 @@ export class ProofResolver {
   ): Promise<object> {
     const { database, proofs } = context.services;
     return proveConsistency(
-      { database, signer: proofs.signer },
+      { database, signer: proofs.signer, nodes: proofs.nodes },
       log,
       parseSize('fromSize', fromSize),
       toSize === undefined || toSize === null ? null : parseSize('toSize', toSize),

@@ -6,6 +6,7 @@ import { encodeTlogProof } from '../core/tlog-proof.js';
 import { DaybookError } from '../errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { logs, type LogName } from '../ledger/rows.js';
+import type { TreeNodeCache } from '../ledger/tree-node-cache.js';
 import { readFoldedGroups } from '../ledger/tree-nodes.js';
 import type { CheckpointSigner } from './checkpoint-signer.js';
 import { readCheckpointOfSize, type CheckpointRow } from './read-checkpoints.js';
@@ -34,6 +35,7 @@ export interface ConsistencyProof {
 export interface ProofSource {
   readonly database: Queryable;
   readonly signer: Pick<CheckpointSigner, 'coveringCheckpoint'>;
+  readonly nodes: TreeNodeCache;
 }
 
 /**
@@ -75,7 +77,7 @@ export async function proveInclusions(
     [{ level: 0, index }],
     ...inclusionProofNodes(index, size),
   ]);
-  const hashes = await readFoldedGroups(source.database, log, groups);
+  const hashes = await readFoldedGroups(source.database, log, groups, source.nodes);
   let from = 0;
   return indexes.map((index) => {
     if (!present.has(index)) return missing(log, index);
@@ -88,11 +90,12 @@ export async function proveInclusions(
     const to = from + 1 + inclusionProofNodes(index, size).length;
     const [leafHash, ...proof] = hashes.slice(from, to);
     from = to;
-    return toInclusionProof(log, index, checkpoint, leafHash, proof);
+    return toInclusionProof(source, log, index, checkpoint, leafHash, proof);
   });
 }
 
 function toInclusionProof(
+  { nodes }: ProofSource,
   log: LogName,
   index: number,
   checkpoint: CheckpointRow,
@@ -104,6 +107,7 @@ function toInclusionProof(
     leafHash === undefined ||
     !verifyInclusion({ leafHash, index, size, proof, root: decodeHex(checkpoint.rootHash) })
   ) {
+    nodes.clear();
     throw broken(log, `entry ${index} does not lead to the checkpoint of ${size} entries`);
   }
   return {
