@@ -22,7 +22,7 @@ CREATE FUNCTION daybook.attempt_row(stored jsonb) RETURNS text
       WHEN octet_length(plain) > 4000 THEN jsonb_build_object('bytes', octet_length(plain)::text,
         'sha256', encode(sha256(convert_to(plain, 'UTF8')), 'hex'))
       ELSE to_jsonb(plain) END)::json) AS written
-    FROM (SELECT key, value #>> '{}' AS plain FROM jsonb_each(stored) WHERE key <> 'body') AS columns
+    FROM (SELECT key, value #>> '{}' AS plain FROM jsonb_each(stored) WHERE key NOT IN ('body', 'sealed_private_key', 'key_hash')) AS columns
   ) AS row_text
 $$;
 

@@ -1,4 +1,4 @@
-import { Router, type RequestHandler, type Response } from 'express';
+import { Router, type Request, type RequestHandler, type Response } from 'express';
 import { anyRole, auditReaders } from '../access/audited.js';
 import type { Role } from '../access/principal.js';
 import { encodeUtf8 } from '../core/bytes.js';
@@ -30,7 +30,7 @@ export interface LogRouteSources {
  * are open; entry bundles and proofs take a key and leave an entry.
  */
 export function logRoutes(sources: LogRouteSources): Router {
-  const router = Router();
+  const router = Router({ caseSensitive: true, strict: true });
   router.get('/logs/:log/checkpoint', async (request, response) => {
     const newest = await readNewestCheckpoint(sources.database, logOf(request.params.log));
     if (newest === null) throw new DaybookError('NOT_YET_SIGNED', 'no checkpoint was signed yet: retry shortly');
@@ -95,8 +95,9 @@ function rootFiles({ database }: LogRouteSources): RequestHandler {
   };
 }
 
-function rolesOf(path: string): readonly Role[] {
-  return path.startsWith('/logs/audit/') ? auditReaders : anyRole;
+/** By the log that is answered from, never by the path's spelling, which routing reads more loosely. */
+function rolesOf(request: Request): readonly Role[] {
+  return logOf(request.params.log) === 'audit' ? auditReaders : anyRole;
 }
 
 /** A tile exists for readers once a checkpoint covers it. */

@@ -25,14 +25,14 @@ function errorBody(error: DaybookError) {
  */
 export function recordedRoute(
   services: RestServices,
-  rolesFor: (path: string) => readonly Role[],
+  rolesFor: (request: Request) => readonly Role[],
   handler: (request: Request, response: Response) => Promise<void>,
 ): RequestHandler {
   return async (request: Request, response: Response) => {
     const sender = await readSender(request, services.apiKeys, services.trustedProxies);
     const calls = new RequestCalls(sender, services);
     const call = calls.begin(request.path, 'READ', request.query);
-    requireRole(calls, rolesFor(request.path));
+    requireRole(calls, rolesFor(request));
     const send = response.send.bind(response);
     let answer: unknown;
     response.send = (body?: unknown) => {

@@ -131,7 +131,8 @@ export class CheckpointSigner implements AsyncDisposable {
   async #round(log: LogName): Promise<void> {
     const state = this.#states[log];
     try {
-      await this.#signHead(log);
+      // A session that holds the lock says nothing about the log: a refusal stands until this node looked itself.
+      if (!(await this.#signHead(log))) return;
       state.lastError = null;
       if (state.refusal !== null) {
         state.refusal = null;
@@ -152,12 +153,13 @@ export class CheckpointSigner implements AsyncDisposable {
     }
   }
 
-  #signHead(log: LogName): Promise<void> {
+  /** False where another session holds the lock. */
+  #signHead(log: LogName): Promise<boolean> {
     return this.#withClient(async (client) => {
       for (;;) {
         const step = await signCheckpointStep(client, log, this.#options);
         if ('checkpoint' in step) this.#note(log, step.checkpoint);
-        if (step.state !== 'behind' || this.#closing.signal.aborted) return;
+        if (step.state !== 'behind' || this.#closing.signal.aborted) return step.state !== 'busy';
       }
     });
   }

@@ -1,12 +1,13 @@
 import type pg from 'pg';
 import { encodeHex } from '../core/bytes.js';
 import { encodeCheckpoint } from '../core/checkpoint.js';
+import { consistencyProofNodes, verifyConsistency } from '../core/consistency-proof.js';
 import type { Hash } from '../core/merkle-tree.js';
 import { encodeNote } from '../core/signed-note.js';
 import { DaybookError } from '../errors.js';
 import { integrateTiles } from '../ledger/integrate-tiles.js';
 import { logs, type LogName } from '../ledger/rows.js';
-import { readTreeRoot } from '../ledger/tree-nodes.js';
+import { readFoldedGroups, readTreeRoot } from '../ledger/tree-nodes.js';
 import {
   assertSameRoot,
   readKnownCheckpoint,
@@ -104,10 +105,31 @@ async function signUnderLock(
   }
 
   const root = await rootAt(size);
+  if (size < largest) await assertContinued(client, log, size, root, largest, await rootAt(largest));
   const text = encodeCheckpoint({ origin: context.keys.originOf(log), size, root, extensions: [] });
   const note = encodeNote({ text, signatures: context.keys.sign(log, text) });
   if (known.every(({ checkpoint }) => checkpoint.size < size)) await context.files.write(log, note);
   return { state: 'signed', checkpoint: await storeCheckpoint(client, log, size, encodeHex(root), note) };
+}
+
+/**
+ * Throws LOG_INCONSISTENT unless the tree of `toSize` entries continues that of `size`: their nodes are read separately, and
+ * a false hash inside a stored tile would give the smaller tree a root that the signed larger one contradicts.
+ */
+async function assertContinued(
+  client: pg.ClientBase,
+  log: LogName,
+  size: number,
+  root: Hash,
+  toSize: number,
+  toRoot: Hash,
+): Promise<void> {
+  const proof = await readFoldedGroups(client, log, consistencyProofNodes(size, toSize));
+  if (verifyConsistency({ fromSize: size, fromRoot: root, toSize, toRoot, proof })) return;
+  throw new DaybookError(
+    'LOG_INCONSISTENT',
+    `the stored tiles of the ${log} log give no tree of ${size} entries that the signed one of ${toSize} continues: run daybook verify`,
+  );
 }
 
 /** The file never goes back: a note of a smaller tree does not replace one of a larger. */

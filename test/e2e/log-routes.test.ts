@@ -81,6 +81,10 @@ describe('the static layout', () => {
     expect((await get('/logs/signals/tile/entries/000.p/2', analyst)).status).toBe(200);
     expect((await get('/logs/audit/tile/entries/000.p/1', analyst)).status).toBe(403);
     expect((await get('/logs/audit/proofs/0.tlog-proof', analyst)).status).toBe(403);
+    for (const path of ['/LOGS/audit', '/logs/%61udit', '/logs/AUDIT', '/logs/audi%74']) {
+      expect([403, 404]).toContain((await get(`${path}/tile/entries/000.p/1`, analyst)).status);
+      expect([403, 404]).toContain((await get(`${path}/proofs/0.tlog-proof`, analyst)).status);
+    }
     for (const path of [
       '/logs/other/checkpoint',
       '/logs/signals/tile/0/000.p/3',

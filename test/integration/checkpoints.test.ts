@@ -246,3 +246,30 @@ test('a page of 1,000 proofs is read together, and each of them verifies', async
   }
   await expectLedgerIntact(service.database.urls.auditor);
 });
+
+test('a false hash in a stored tile is not signed into a smaller tree', async () => {
+  await using service = await startTestService({ environment: { ...fast, DAYBOOK_CHECKPOINT_SECONDS: '10' } });
+  await using session = await openSession(service.database.urls.application);
+  await session.run(`BEGIN; ${insertSignalsSql(256)};
+    INSERT INTO ledger_tiles (log, level, tile, root, hashes) SELECT 'signals', 0, 0, sha256('x'),
+      sha256('false') || substring(string_agg(verification_hash, ''::bytea ORDER BY chain_index) FROM 33) FROM signals;
+    COMMIT`);
+  const { signer } = service.context.services.proofs;
+  await signer.coveringCheckpoint('signals', 256);
+  await expect(signer.checkpointOfSize('signals', 100)).rejects.toMatchObject({ code: 'LOG_INCONSISTENT' });
+});
+
+test('a refused removal of a signing key does not put the sealed key on the record', async () => {
+  await using service = await startTestService({ environment: fast });
+  await using session = await openSession(service.database.urls.application);
+  expect((await session.failure('DELETE FROM signing_keys')).code).toBe('DB001');
+  await using owner = await openSession(service.database.urls.superuser);
+  await waitUntil(
+    'the attempt is recorded',
+    async () => (await owner.value('SELECT count(*) FROM modification_attempts')) !== '0',
+  );
+  expect(
+    await owner.value("SELECT count(*) FROM modification_attempts WHERE old_data::text LIKE '%sealed_private_key%'"),
+  ).toBe('0');
+  await expectLedgerIntact(service.database.urls.auditor);
+});
