@@ -87,6 +87,9 @@ async function refuse(
   error: DaybookError,
   services: RestServices,
 ): Promise<void> {
+  // What the route set for its own answer is not true of this one, least of all how long it may be kept.
+  for (const name of ['Content-Type', 'Content-Disposition']) response.removeHeader(name);
+  response.setHeader('Cache-Control', 'no-store');
   let sent = error;
   if (error.code === 'INTERNAL') services.log.error({ err: error.cause }, 'a request failed');
   try {

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import type { RequestContext } from '../access/request-context.js';
+import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import type { LogName } from '../ledger/rows.js';
 import './proof-services.js';
@@ -7,6 +8,9 @@ import { proveInclusions, type InclusionProof } from './prove.js';
 
 /** Proofs of one read: a page of the largest size. */
 const proofsPerReadMax = 1_000;
+
+/** Sizes that one request may prove under: each costs a page of proofs of its own. */
+const sizesMax = 4;
 
 /** Which proof: `treeSize` null for the newest checkpoint that covers the entry. */
 export interface ProofRequest {
@@ -31,6 +35,13 @@ function createLoader(context: RequestContext): DataLoader<ProofRequest, Inclusi
     async (requests) => {
       const results = new Map<string, InclusionProof | Error>();
       const groups = Map.groupBy(requests, ({ log, treeSize }) => `${log} ${treeSize ?? 'newest'}`);
+      if (groups.size > sizesMax) {
+        const refusal = new DaybookError(
+          'QUERY_TOO_COMPLEX',
+          `proofs of more than ${sizesMax} tree sizes in one request: ask for them one after another`,
+        );
+        return requests.map(() => refusal);
+      }
       for (const group of groups.values()) {
         const proofs = await proveGroup(context, group);
         group.forEach((request, place) =>
