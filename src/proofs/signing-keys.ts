@@ -5,6 +5,7 @@ import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { openSecret, sealSecret } from '../core/sealed-secret.js';
 import { encodeVerifierKey, verifierKeyOf, type VerifierKey } from '../core/verifier-key.js';
 import type { NoteSignature } from '../core/signed-note.js';
+import { sqlState } from '../db/admin-connection.js';
 import { DaybookError } from '../errors.js';
 import { serviceEntry } from '../ledger/new-entries.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -162,7 +163,7 @@ export class SigningKeys {
       logger.info({ verifierKey: encodeVerifierKey(key) }, `the ${log} log has a signing key: auditors pin it`);
     } catch (error) {
       // Another node made it in the meantime.
-      if (sqlStateOf(error) !== uniqueViolation) throw error;
+      if (sqlState(error) !== uniqueViolation) throw error;
     }
     await this.refresh();
   }
@@ -182,9 +183,4 @@ function masterKeyId(masterKey: Uint8Array): string {
 
 function contextOf(origin: string, keyId: string): string {
   return `signing-key ${origin} ${keyId}`;
-}
-
-function sqlStateOf(error: unknown): unknown {
-  const { code, cause } = error as { code?: unknown; cause?: unknown };
-  return code === uniqueViolation || cause === undefined ? code : sqlStateOf(cause);
 }

@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createDataFolder, type DataFolder } from '../support/data-folder.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
@@ -7,6 +5,7 @@ import { asIntruder } from '../support/integrity-baseline.js';
 import { insertSignalsSql, openSession } from '../support/sql-session.js';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { findFreePort } from '../support/test-server.js';
+import { runScript, type Outcome } from '../support/run-script.js';
 
 let folder: DataFolder;
 let database: TestDatabase;
@@ -24,21 +23,9 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-interface Outcome {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
 function checkIntegrity(databaseUrl: string, ...args: string[]): Promise<Outcome> {
-  const root = join(import.meta.dirname, '../..');
-  const script = ['--import', join(root, 'test/support/typescript-hooks.js'), join(root, 'src/main.ts')];
-  const env = { PATH: process.env['PATH'], DAYBOOK_DATA_DIR: folder.path, DATABASE_URL: databaseUrl };
-  return new Promise((resolve) => {
-    execFile(process.execPath, [...script, 'check-integrity', ...args], { env }, (err, stdout, stderr) => {
-      resolve({ exitCode: err === null ? 0 : Number(err.code), stdout, stderr });
-    });
-  });
+  const environment = { DAYBOOK_DATA_DIR: folder.path, DATABASE_URL: databaseUrl };
+  return runScript('src/main.ts', ['check-integrity', ...args], environment);
 }
 
 async function entriesOf(target: TestDatabase, event: string): Promise<Record<string, unknown>[]> {

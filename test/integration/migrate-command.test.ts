@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Migration } from '@mikro-orm/migrations';
 import { pino } from 'pino';
@@ -12,6 +10,7 @@ import { provisionRoles } from '../../src/db/roles.js';
 import { createDataFolder, type DataFolder } from '../support/data-folder.js';
 import { createEmptyDatabase, createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { findFreePort } from '../support/test-server.js';
+import { runScript, type Outcome } from '../support/run-script.js';
 
 const log = pino({ level: 'silent' });
 const names = migrationsList.map(({ name }) => name);
@@ -28,25 +27,11 @@ afterAll(async () => {
   await folder[Symbol.asyncDispose]();
 });
 
-interface Result {
-  readonly exitCode: number;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-function daybook(...args: string[]): Promise<Result> {
-  const support = join(import.meta.dirname, '../support');
-  const script = ['--import', join(support, 'typescript-hooks.js'), join(support, 'database-commands.ts')];
-  const env = {
-    PATH: process.env['PATH'],
+function daybook(...args: string[]): Promise<Outcome> {
+  return runScript('test/support/database-commands.ts', args, {
     DAYBOOK_DATA_DIR: folder.path,
     DAYBOOK_POSTGRES_PORT: String(port),
     DAYBOOK_LOG_LEVEL: 'error',
-  };
-  return new Promise((resolve) => {
-    execFile(process.execPath, [...script, ...args], { env }, (err, stdout, stderr) => {
-      resolve({ exitCode: err === null ? 0 : Number(err.code), stdout, stderr });
-    });
   });
 }
 
