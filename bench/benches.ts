@@ -4,6 +4,7 @@ import { appendSingle } from './append-single.bench.js';
 import type { Bench } from './comparison.js';
 import { fanOut } from './fan-out.bench.js';
 import { list } from './list.bench.js';
+import { pack } from './pack.bench.js';
 import { proof, seal } from './tree.bench.js';
 import { verify } from './verify.bench.js';
 
@@ -17,4 +18,5 @@ export const benches: Readonly<Record<string, Bench>> = {
   seal,
   proof,
   verify,
+  pack,
 };

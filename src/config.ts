@@ -59,6 +59,19 @@ const environmentShape = {
   DAYBOOK_ANCHOR_WITNESS: anchorMode.optional(),
   DAYBOOK_WITNESSES: z.string().optional(),
   DAYBOOK_INTEGRITY_RECENT_MINUTES: z.coerce.number().int().min(1).max(1_440).default(15),
+  DAYBOOK_PACK_DIR: z.string().optional(),
+  DAYBOOK_PACK_RETENTION_DAYS: z.coerce.number().int().min(1).max(36_525).default(90),
+  DAYBOOK_PACK_LOCK_DAYS: z.coerce.number().int().min(1).max(36_525).default(2_557),
+  DAYBOOK_CONFIG_FILES: z.string().max(100_000).optional(),
+  DAYBOOK_CONFIG_ROOT: z.string().optional(),
+  DAYBOOK_CONFIG_FILE_BYTES: z.coerce.number().int().min(1_024).max(16_777_216).default(1_048_576),
+  DAYBOOK_CONFIG_TOTAL_BYTES: z.coerce.number().int().min(1_024).max(67_108_864).default(16_777_216),
+  DAYBOOK_CONFIG_DIFF_CONTEXT: z.coerce.number().int().min(0).max(100).default(3),
+  DAYBOOK_GIT: z
+    .string()
+    .regex(/^(off|\/.*)$/, 'must be off or an absolute path')
+    .optional(),
+  DAYBOOK_TRACE_WINDOW_MINUTES: z.coerce.number().int().min(1).max(44_640).default(1_440),
   DAYBOOK_JOBS: z.enum(['on', 'off']).default('on'),
 } as const;
 
@@ -113,8 +126,27 @@ export interface Config {
   readonly anchors: AnchorConfig;
   /** What each sample of the integrity monitor adds at the end of both logs, in minutes. */
   readonly integrityRecentMinutes: number;
+  readonly packs: PackConfig;
+  readonly configSnapshots: ConfigSnapshotConfig;
+  /** How long after a signal its orders, and events without its id, are looked for, in milliseconds. */
+  readonly traceWindowMs: number;
   /** Whether this node runs background jobs: sealing, anchoring, integrity checks. */
   readonly runsJobs: boolean;
+  /** Every setting by its variable, defaults included: for snapshots of the configuration. Holds secrets. */
+  readonly environment: Readonly<Record<string, string>>;
+}
+
+/** What snapshots of the configuration cover. */
+interface ConfigSnapshotConfig {
+  /** Paths and patterns, separated by commas or lines. */
+  readonly patterns: string;
+  readonly root: string;
+  /** Bytes of one file, and of all, up to which texts are stored. */
+  readonly fileBytesMax: number;
+  readonly totalBytesMax: number;
+  readonly diffContextLines: number;
+  /** Absolute path of git, `off`, or undefined to look for it. */
+  readonly git: string | undefined;
 }
 
 /** `best-effort`: retried for ever. `required`: overdue ones are an incident and fail verification. */
@@ -128,6 +160,15 @@ interface StoreConfig {
     | undefined;
   /** Between two publications of a log that grew, in milliseconds. */
   readonly publishIntervalMs: number;
+}
+
+/** Daily evidence packs. */
+interface PackConfig {
+  readonly folder: string;
+  /** Days that a pack stays on this node; only one that the store holds is removed. */
+  readonly retentionDays: number;
+  /** Days that a pack is locked in a store that can lock. */
+  readonly lockDays: number;
 }
 
 interface AnchorConfig {
@@ -198,6 +239,21 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
       witnesses: values.DAYBOOK_WITNESSES,
     },
     integrityRecentMinutes: values.DAYBOOK_INTEGRITY_RECENT_MINUTES,
+    packs: {
+      folder: resolve(values.DAYBOOK_PACK_DIR ?? join(dataDir, 'packs')),
+      retentionDays: values.DAYBOOK_PACK_RETENTION_DAYS,
+      lockDays: values.DAYBOOK_PACK_LOCK_DAYS,
+    },
+    configSnapshots: {
+      patterns: values.DAYBOOK_CONFIG_FILES ?? '',
+      root: resolve(values.DAYBOOK_CONFIG_ROOT ?? '.'),
+      fileBytesMax: values.DAYBOOK_CONFIG_FILE_BYTES,
+      totalBytesMax: values.DAYBOOK_CONFIG_TOTAL_BYTES,
+      diffContextLines: values.DAYBOOK_CONFIG_DIFF_CONTEXT,
+      git: values.DAYBOOK_GIT,
+    },
+    traceWindowMs: values.DAYBOOK_TRACE_WINDOW_MINUTES * 60_000,
     runsJobs: values.DAYBOOK_JOBS === 'on',
+    environment: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)])),
   };
 }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { GraphQLSchema } from 'graphql';
 import pg from 'pg';
@@ -9,25 +10,32 @@ import { Redactor } from './access/redact.js';
 import { RequestCalls, type Append, type CallSender } from './access/request-calls.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
+import type { ConfigSnapshotService } from './config-snapshots/config-snapshot-service.js';
 import { migrateUp } from './db/migrate.js';
 import type { MissingLayer } from './db/missing-layer.js';
 import { openDatabase } from './db/open-database.js';
 import { ledgerConnection } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
+import { readGenerator } from './generator.js';
 import { installRefusalLayers } from './db/refusal-layers.js';
 import { readOrCreateSecretFile } from './db/secret-file.js';
+import { ExportSessions } from './exports/export-sessions.js';
 import { createLoaders } from './graphql/loaders.js';
 import type { RequestContext, Services } from './access/request-context.js';
 import { checkReady, type HealthSources } from './health/check-health.js';
 import { Metrics } from './http/metrics.js';
 import { ensureBaseline } from './integrity/baseline.js';
+import { serviceOrigin } from './integrity/integrity-entry.js';
 import type { JobRunner } from './jobs/job-runner.js';
 import { LedgerWriter } from './ledger/append-entries.js';
 import { AttemptReconciler } from './ledger/reconcile-attempts.js';
 import { LogTail } from './ledger/tail-log.js';
+import { openRecordedConfig } from './open-config-snapshots.js';
 import { checkMetrics, openIntegrity, refusalReporter } from './open-integrity.js';
 import { enqueueAnchoring, openJobs, startJobs } from './open-jobs.js';
+import { openPacks, packStoreOptions } from './open-packs.js';
 import { describeProofs, openProofs, readProofFigures, type ProofNode, type ProofParts } from './open-proofs.js';
+import { openTrace } from './open-trace.js';
 import { buildDaybookSchema } from './schema.js';
 
 /** Everything a node consists of, built once. Disposing takes it down in reverse order; nothing accepted is lost. */
@@ -39,6 +47,7 @@ export interface NodeContext extends AsyncDisposable {
   readonly append: Append;
   readonly health: HealthSources;
   readonly metrics: Metrics;
+  readonly exports: ExportSessions;
   readonly contextFor: (sender: CallSender) => RequestContext;
   /** The first ADMIN key, when this start made one: to be shown once. */
   readonly madeAdminKey: { readonly secret: string; readonly file: string } | null;
@@ -59,12 +68,13 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
 
   const ledger = await openLedger(database.urls.application, config, log, clock, stack);
   const { pool, writer, apiKeys, reconciler, signals, audit } = ledger;
-  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
   const schema = buildDaybookSchema();
   const metrics = buildMetrics(schema, ledger, () => ({ health, proofs }));
   const append = measuredAppend(writer, metrics);
-  const parts = { config, log, clock, pool, append, urls: database.urls };
-  const { proofs, integrity, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
+  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
+  const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
+  const { proofs, integrity, packs, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
   const services: Services = {
     database: pool,
     tails: { signals, audit },
@@ -75,6 +85,9 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     shutdown: shutdown.signal,
     proofs: proofs.services,
     integrity,
+    packs,
+    configSnapshots,
+    trace: openTrace(parts),
   };
   const health: HealthSources = {
     database: pool,
@@ -87,13 +100,8 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     draining: () => shutdown.signal.aborted,
     log,
   };
-  const madeAdminKey = await ensureAdminKey({
-    database: pool,
-    append,
-    dataDir: config.dataDir,
-    configuredKey: config.adminKey,
-    log,
-  });
+  const { dataDir, adminKey: configuredKey } = config;
+  const madeAdminKey = await ensureAdminKey({ database: pool, append, dataDir, configuredKey, log });
 
   const owned = stack.move();
   return {
@@ -104,6 +112,7 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     append,
     health,
     metrics,
+    exports: new ExportSessions(database.urls.application),
     madeAdminKey,
     contextFor: (sender) => ({
       calls: new RequestCalls(sender, { append, redactor, clock }),
@@ -117,12 +126,15 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
 
 /** What proves and watches the ledger, and the jobs that do so at their times; `stack` takes them over. */
 async function openEvidence(
-  parts: Omit<ProofParts, 'url' | 'onRefusal' | 'onSealed'> & { readonly urls: RoleUrls },
+  parts: Omit<ProofParts, 'url' | 'onRefusal' | 'onSealed'> & {
+    readonly urls: RoleUrls;
+    readonly configSnapshots: ConfigSnapshotService;
+  },
   executedMigrations: readonly string[],
   metrics: Metrics,
   stack: AsyncDisposableStack,
 ) {
-  const { config, log, pool, append, urls } = parts;
+  const { config, log, pool, append, urls, configSnapshots } = parts;
   const knownMigrations = migrationsList.map(({ name }) => name);
   const reason = await ensureBaseline({ append, readerUrl: urls.auditor, knownMigrations, executedMigrations });
   if (reason !== null) log.info({ reason }, 'the integrity baseline was taken');
@@ -131,11 +143,21 @@ async function openEvidence(
   const onSealed = async () => (jobs === null ? undefined : enqueueAnchoring(jobs));
   const proofs = await openProofs({ ...parts, url: urls.application, onRefusal, onSealed }, stack);
   const integrity = openIntegrity({ ...parts, readerUrl: urls.auditor, proofs, metrics: checkMetrics(metrics) });
+  const packParts = {
+    ...parts,
+    readerUrl: urls.auditor,
+    proofs,
+    snapshotConfig: (reason: string) =>
+      configSnapshots.takeForPack({ reason, origin: serviceOrigin('packs', randomUUID()), append }),
+    generator: readGenerator(),
+  };
+  const packs = openPacks(packParts);
   if (config.runsJobs) {
-    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity }, urls.application));
+    const daily = { services: packs, store: packStoreOptions(packParts), keepDays: config.packs.retentionDays };
+    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity, daily }, urls.application));
     await startJobs(jobs);
   }
-  return { proofs, integrity, jobs };
+  return { proofs, integrity, packs, jobs };
 }
 
 /** `built`: what is built after the metrics, and there when they are scraped. */

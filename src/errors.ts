@@ -33,6 +33,12 @@ export const errorCatalogue = {
   // Not the caller's fault; nothing was written; the same call may succeed later.
   QUEUE_FULL: { httpStatus: 503, retryable: true, meaning: 'too many appends are waiting: retry after a pause' },
   DATABASE_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'the database cannot be reached: retry' },
+  EXPORTS_BUSY: { httpStatus: 503, retryable: true, meaning: 'too many exports run: retry when one has ended' },
+  DOWNLOAD_INCOMPLETE: {
+    httpStatus: 500,
+    retryable: true,
+    meaning: 'the reader of a download went away or took nothing any more',
+  },
   SHUTTING_DOWN: { httpStatus: 503, retryable: true, meaning: 'this node is draining: retry on another' },
   ANCHOR_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'an external anchor cannot be reached: retry' },
   INTEGRITY_CHECK_RUNNING: { httpStatus: 409, retryable: true, meaning: 'a check of the same kind runs: retry later' },

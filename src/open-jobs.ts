@@ -11,6 +11,7 @@ import type { Job } from './jobs/job.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { logNames } from './ledger/rows.js';
 import type { ProofNode } from './open-proofs.js';
+import { runDailyPacks, type DailyPackOptions } from './packs/daily-packs.js';
 
 /** A job that keeps failing is tried again at its next time anyway. */
 const attemptsMax = 10;
@@ -21,11 +22,12 @@ export interface JobParts {
   readonly log: Logger;
   readonly proofs: ProofNode;
   readonly integrity: IntegrityService;
+  readonly daily: DailyPackOptions;
 }
 
 /** Every background job, in the order of the day. Times are UTC. */
 function listJobs(parts: JobParts): Job[] {
-  const { proofs, integrity, append, pool, log } = parts;
+  const { proofs, integrity, append, pool, log, daily } = parts;
   return [
     {
       // More often than once a day, so that a day is also sealed when the node was down at midnight or its clock is ahead.
@@ -56,6 +58,13 @@ function listJobs(parts: JobParts): Job[] {
       run: async (_payload, signal) => {
         await integrity.run({ kind: 'SAMPLE', origin: serviceOrigin('monitor', randomUUID()), append, signal });
       },
+    },
+    {
+      // After the first run of seal-days past midnight; hourly, so that a store or node that was down is caught up with.
+      name: 'daily-packs',
+      cron: '10 * * * *',
+      attemptsMax,
+      run: (_payload, signal) => runDailyPacks(daily, signal),
     },
     {
       name: 'check-integrity-full',

@@ -3,8 +3,11 @@ import { GraphQLInputObjectType, GraphQLObjectType, type GraphQLSchema } from 'g
 import { buildSchemaSync, type PubSub } from 'type-graphql';
 import { ApiKeyResolver } from './api-keys/api-key.resolver.js';
 import { AuditEntryResolver, SignalAuditEntriesResolver } from './audit/audit-entry.resolver.js';
+import { AuditStatsResolver } from './audit/audit-stats.resolver.js';
 import { EventResolver } from './audit/event.resolver.js';
+import { ConfigSnapshotResolver } from './config-snapshots/config-snapshot.resolver.js';
 import { IntegrityResolver } from './integrity/integrity.resolver.js';
+import { PackResolver } from './packs/pack.resolver.js';
 import { ProofEventResolver } from './proofs/proof-events.resolver.js';
 import {
   AuditEntryProofResolver,
@@ -13,6 +16,7 @@ import {
   SignalProofResolver,
 } from './proofs/proof.resolver.js';
 import { SignalResolver } from './signals/signal.resolver.js';
+import { TraceResolver } from './trace/trace.resolver.js';
 import type { SignalRow } from './ledger/rows.js';
 
 /** Every resolver, listed so that a file lying about is not served. */
@@ -20,6 +24,7 @@ const resolvers = [
   SignalResolver,
   AuditEntryResolver,
   SignalAuditEntriesResolver,
+  AuditStatsResolver,
   EventResolver,
   ApiKeyResolver,
   ProofResolver,
@@ -28,6 +33,9 @@ const resolvers = [
   AuditEntryProofResolver,
   ProofEventResolver,
   IntegrityResolver,
+  PackResolver,
+  ConfigSnapshotResolver,
+  TraceResolver,
 ] as const;
 
 /** type-graphql asks for one although every subscription here brings its own source; nothing is ever published. */

@@ -39,6 +39,8 @@ export async function startServer(context: NodeContext): Promise<RunningServer> 
     metrics: context.metrics,
     rest,
     logs: services,
+    audit: { database: services.database, exports: context.exports },
+    packs: { database: services.database, folder: services.packs.folder, store: services.packs.store },
   });
   const server = createServer(app);
   const socket = serveGraphqlSocket({

@@ -1,6 +1,6 @@
 import { Field, ID, InputType, ObjectType, registerEnumType } from 'type-graphql';
 import { connectionType } from '../graphql/connection.js';
-import { BigIntFilter, DateTimeFilter, StringFilter } from '../graphql/filters.js';
+import { BigIntFilter, DateTimeFilter, JSONSearchFilter, StringFilter } from '../graphql/filters.js';
 import { BigIntScalar, DateTimeScalar, HashScalar, JSONObjectScalar } from '../graphql/scalars.js';
 import { auditActions, auditCategories, type AuditAction, type AuditCategory } from '../ledger/new-entries.js';
 
@@ -64,6 +64,16 @@ export class AuditCategoryFilter {
   @Field(() => [AuditCategoryEnum], { nullable: true }) notIn?: AuditCategory[];
 }
 
+@InputType({ description: 'Comparisons on the action; all that are given must hold.' })
+export class AuditActionFilter {
+  @Field(() => AuditActionEnum, { nullable: true }) eq?: AuditAction;
+  @Field(() => AuditActionEnum, { nullable: true, description: 'Also true where there is none.' }) ne?: AuditAction;
+  @Field(() => [AuditActionEnum], { nullable: true }) in?: AuditAction[];
+  @Field(() => [AuditActionEnum], { nullable: true, description: 'Also true where there is none.' })
+  notIn?: AuditAction[];
+  @Field(() => Boolean, { nullable: true }) isNull?: boolean;
+}
+
 @InputType({
   description: 'Conditions on audit entries; all that are given must hold. Up to 100 comparisons, 8 levels deep.',
 })
@@ -75,12 +85,22 @@ export class AuditEntryFilter {
   @Field(() => StringFilter, { nullable: true }) id?: StringFilter;
   @Field(() => AuditCategoryFilter, { nullable: true }) category?: AuditCategoryFilter;
   @Field(() => StringFilter, { nullable: true }) event?: StringFilter;
+  @Field(() => AuditActionFilter, { nullable: true }) action?: AuditActionFilter;
   @Field(() => StringFilter, { nullable: true }) actor?: StringFilter;
+  @Field(() => StringFilter, { nullable: true }) role?: StringFilter;
+  @Field(() => StringFilter, { nullable: true, description: 'OK or an error code.' }) outcome?: StringFilter;
+  @Field(() => StringFilter, { nullable: true }) ipAddress?: StringFilter;
   @Field(() => StringFilter, { nullable: true }) resource?: StringFilter;
   @Field(() => StringFilter, { nullable: true }) signalId?: StringFilter;
   @Field(() => StringFilter, { nullable: true }) requestId?: StringFilter;
   @Field(() => StringFilter, { nullable: true }) sessionId?: StringFilter;
-  @Field(() => DateTimeFilter, { nullable: true }) recordedAt?: DateTimeFilter;
+  @Field(() => DateTimeFilter, { nullable: true, description: 'When it happened, by whoever reported it.' })
+  occurredAt?: DateTimeFilter;
+
+  @Field(() => DateTimeFilter, { nullable: true, description: 'When PostgreSQL recorded it; rises along the log.' })
+  recordedAt?: DateTimeFilter;
+
+  @Field(() => JSONSearchFilter, { nullable: true, description: 'Search in the details.' }) text?: JSONSearchFilter;
 }
 
 @ObjectType({

@@ -1,10 +1,14 @@
 import { Command } from 'commander';
 import { addCheckIntegrityCommand } from './check-integrity.js';
+import { addConfigSnapshotCommand } from './config-snapshot.js';
 import { addDbUrlCommand } from './db-url.js';
 import { addMigrateCommand } from './migrate.js';
+import { addPackCommand } from './pack.js';
 import { addSealCommand } from './seal.js';
 import { addServeCommand } from './serve.js';
+import { addTraceCommand } from './trace.js';
 import { addVerifyCommand } from './verify.js';
+import { addVerifyPackCommand } from './verify-pack.js';
 import { DaybookError } from '../errors.js';
 
 const program = new Command('daybook')
@@ -15,7 +19,11 @@ addMigrateCommand(program);
 addDbUrlCommand(program);
 addVerifyCommand(program);
 addSealCommand(program);
+addPackCommand(program);
+addVerifyPackCommand(program);
 addCheckIntegrityCommand(program);
+addConfigSnapshotCommand(program);
+addTraceCommand(program);
 
 /** Runs one command line. An error of the catalogue ends with exit code 1, anything else with 70. */
 export async function runProgram(): Promise<void> {

@@ -36,6 +36,17 @@ export type AuditAction =
   | 'READ'
   | 'UPDATE';
 
+/** Comparisons on the action; all that are given must hold. */
+export type AuditActionFilter = {
+  eq?: AuditAction | null | undefined;
+  in?: Array<AuditAction> | null | undefined;
+  isNull?: boolean | null | undefined;
+  /** Also true where there is none. */
+  ne?: AuditAction | null | undefined;
+  /** Also true where there is none. */
+  notIn?: Array<AuditAction> | null | undefined;
+};
+
 /** What an audit entry is about. */
 export type AuditCategory =
   | 'ADMIN'
@@ -60,19 +71,29 @@ export type AuditCategoryFilter = {
 
 /** Conditions on audit entries; all that are given must hold. Up to 100 comparisons, 8 levels deep. */
 export type AuditEntryFilter = {
+  action?: AuditActionFilter | null | undefined;
   actor?: StringFilter | null | undefined;
   and?: Array<AuditEntryFilter> | null | undefined;
   category?: AuditCategoryFilter | null | undefined;
   chainIndex?: BigIntFilter | null | undefined;
   event?: StringFilter | null | undefined;
   id?: StringFilter | null | undefined;
+  ipAddress?: StringFilter | null | undefined;
   not?: AuditEntryFilter | null | undefined;
+  /** When it happened, by whoever reported it. */
+  occurredAt?: DateTimeFilter | null | undefined;
   or?: Array<AuditEntryFilter> | null | undefined;
+  /** OK or an error code. */
+  outcome?: StringFilter | null | undefined;
+  /** When PostgreSQL recorded it; rises along the log. */
   recordedAt?: DateTimeFilter | null | undefined;
   requestId?: StringFilter | null | undefined;
   resource?: StringFilter | null | undefined;
+  role?: StringFilter | null | undefined;
   sessionId?: StringFilter | null | undefined;
   signalId?: StringFilter | null | undefined;
+  /** Search in the details. */
+  text?: JsonSearchFilter | null | undefined;
 };
 
 /** Comparisons on 64-bit integers; all that are given must hold. */
@@ -213,6 +234,12 @@ export type FilledInput = {
   /** The signal that led to it. */
   signalId?: string | number | null | undefined;
   symbol: string;
+};
+
+/** Search in a JSON object; all that is given must hold. */
+export type JsonSearchFilter = {
+  /** Text that occurs in a name or a value, as JSON writes it. The letters A to Z match in either case. */
+  contains?: string | null | undefined;
 };
 
 /** A person logged in to one of the systems around the ledger, or failed to. */

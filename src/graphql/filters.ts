@@ -33,3 +33,12 @@ export class DateTimeFilter {
   @Field(() => DateTimeScalar, { nullable: true }) gt?: string;
   @Field(() => DateTimeScalar, { nullable: true }) gte?: string;
 }
+
+@InputType({ description: 'Search in a JSON object; all that is given must hold.' })
+export class JSONSearchFilter {
+  @Field(() => String, {
+    nullable: true,
+    description: 'Text that occurs in a name or a value, as JSON writes it. The letters A to Z match in either case.',
+  })
+  contains?: string;
+}

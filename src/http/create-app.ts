@@ -4,9 +4,11 @@ import express, { type Express } from 'express';
 import type { CallSender } from '../access/request-calls.js';
 import type { RequestContext } from '../access/request-context.js';
 import type { HealthSources } from '../health/check-health.js';
+import { auditRoutes, type AuditRouteSources } from './audit-routes.js';
 import { healthRoutes } from './health-routes.js';
 import { logRoutes, type LogRouteSources } from './log-routes.js';
 import type { Metrics } from './metrics.js';
+import { packRoutes, type PackRouteSources } from './pack-routes.js';
 import { notFound, requestFault, type RestServices } from './rest-calls.js';
 import { readSender } from './sender.js';
 
@@ -20,10 +22,12 @@ export interface AppParts {
   readonly metrics: Metrics;
   readonly rest: RestServices;
   readonly logs: Omit<LogRouteSources, 'rest'>;
+  readonly audit: Omit<AuditRouteSources, 'rest'>;
+  readonly packs: Omit<PackRouteSources, 'rest'>;
 }
 
 /** The HTTP application: health and metrics, GraphQL, and an audited refusal of everything else. */
-export function createApp({ apollo, contextFor, health, metrics, rest, logs }: AppParts): Express {
+export function createApp({ apollo, contextFor, health, metrics, rest, logs, audit, packs }: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -34,6 +38,8 @@ export function createApp({ apollo, contextFor, health, metrics, rest, logs }: A
   });
   app.use(healthRoutes(health, metrics, rest));
   app.use(logRoutes({ ...logs, rest }));
+  app.use(auditRoutes({ ...audit, rest }));
+  app.use(packRoutes({ ...packs, rest }));
   app.use(
     '/graphql',
     express.json({ limit: requestBodyMax }),

@@ -21,12 +21,12 @@ function errorBody(error: DaybookError) {
 
 /**
  * A route that takes a key of one of the roles and leaves an entry, which is durable before the answer leaves: the handler
- * answers into memory by `response.send`, whose bytes are held back until then.
+ * answers into memory by `response.send`, whose bytes are held back until then. What it returns goes into the entry.
  */
 export function recordedRoute(
   services: RestServices,
   rolesFor: (request: Request) => readonly Role[],
-  handler: (request: Request, response: Response) => Promise<void>,
+  handler: (request: Request, response: Response) => Promise<Readonly<Record<string, string | number>> | void>,
 ): RequestHandler {
   return async (request: Request, response: Response) => {
     const sender = await readSender(request, services.apiKeys, services.trustedProxies);
@@ -41,8 +41,8 @@ export function recordedRoute(
     };
     // What is thrown here gets its entry where it is answered, in requestFault.
     try {
-      await handler(request, response);
-      calls.record(call, 'OK', { statusCode: response.statusCode });
+      const facts = await handler(request, response);
+      calls.record(call, 'OK', { ...facts, statusCode: response.statusCode });
       await calls.flush();
     } finally {
       response.send = send;

@@ -7,29 +7,39 @@ const comparisonsMax = 100;
 const nestingMax = 8;
 const listValuesMax = 1_000;
 
-/** How a column's values compare: exact text, integers, decimals, or canonical times. */
-type FieldKind = 'text' | 'uuid' | 'integer' | 'decimal' | 'time';
+/** How a column's values compare: exact text, integers, decimals, canonical times, or canonical JSON that is searched. */
+type FieldKind = 'text' | 'uuid' | 'integer' | 'decimal' | 'time' | 'json';
 
-/** Name in a filter → column, kind, and the row's property where that has another name. */
+/**
+ * Name in a filter → column, kind, and the row's property where that has another name. `risesIn` names the table in which a
+ * later entry never has a smaller value.
+ */
 export type FilterFields = Readonly<
-  Record<string, { readonly column: string; readonly kind: FieldKind; readonly property?: string }>
+  Record<
+    string,
+    { readonly column: string; readonly kind: FieldKind; readonly property?: string; readonly risesIn?: string }
+  >
 >;
 
-const operators = ['eq', 'ne', 'in', 'notIn', 'lt', 'lte', 'gt', 'gte', 'isNull', 'startsWith'] as const;
+const operators = ['eq', 'ne', 'in', 'notIn', 'lt', 'lte', 'gt', 'gte', 'isNull', 'startsWith', 'contains'] as const;
 type Operator = (typeof operators)[number];
 
 /** A checked filter: one tree that is compiled both to SQL (lists) and to a predicate (feeds). */
 export type Condition =
   | { readonly kind: 'and' | 'or'; readonly parts: readonly Condition[] }
   | { readonly kind: 'not'; readonly part: Condition }
-  | {
-      readonly kind: 'compare';
-      readonly property: string;
-      readonly column: string;
-      readonly type: FieldKind;
-      readonly operator: Operator;
-      readonly value: string | boolean | readonly string[];
-    };
+  | Comparison;
+
+/** A column compared with what the caller gave. */
+interface Comparison {
+  readonly kind: 'compare';
+  readonly property: string;
+  readonly column: string;
+  readonly type: FieldKind;
+  readonly operator: Operator;
+  readonly value: string | boolean | readonly string[];
+  readonly risesIn?: string;
+}
 
 /** Checks the caller's filter object. Throws BAD_USER_INPUT naming the field and what it allows. */
 export function parseFilter(input: unknown, fields: FilterFields): Condition {
@@ -65,7 +75,9 @@ function parseComparisons(
   return Object.entries(comparisons)
     .filter(([, value]) => value !== undefined && value !== null)
     .map(([operator, value]) => {
-      if (!operators.includes(operator as Operator)) throw badFilter(`has no operator ${operator}`);
+      if (!operators.includes(operator as Operator) || (operator === 'contains') !== (field.kind === 'json')) {
+        throw badFilter(`has no operator ${operator} for ${name}`);
+      }
       budget.left -= 1;
       if (budget.left < 0) throw badFilter(`has more than ${comparisonsMax} comparisons`);
       return {
@@ -75,6 +87,7 @@ function parseComparisons(
         type: field.kind,
         operator: operator as Operator,
         value: parseValue(`${name}.${operator}`, value, field.kind),
+        ...(field.risesIn === undefined ? {} : { risesIn: field.risesIn }),
       };
     });
 }
@@ -102,9 +115,25 @@ const normalizers: Readonly<Record<FieldKind, (text: string) => string | null>> 
   integer: (text) => (/^-?\d{1,18}$/.test(text) ? BigInt(text).toString() : null),
   decimal: normalizeDecimal,
   time: normalizeTimestamp,
+  // As it stands within the JSON text, so that quotes and line breaks of a value are found too.
+  json: (text) => foldCase(JSON.stringify(text).slice(1, -1)),
 };
-const kindNames = { text: 'text', uuid: 'UUID', integer: 'whole number', decimal: 'decimal', time: 'time' } as const;
-const sqlTypes = { text: 'text', uuid: 'uuid', integer: 'bigint', decimal: 'numeric', time: 'timestamptz' } as const;
+const kindNames = {
+  text: 'text',
+  uuid: 'UUID',
+  integer: 'whole number',
+  decimal: 'decimal',
+  time: 'time',
+  json: 'text',
+} as const;
+const sqlTypes = {
+  text: 'text',
+  uuid: 'uuid',
+  integer: 'bigint',
+  decimal: 'numeric',
+  time: 'timestamptz',
+  json: 'text',
+} as const;
 const sqlOperators = { eq: '=', lt: '<', lte: '<=', gt: '>', gte: '>=' } as const;
 
 /**
@@ -123,11 +152,32 @@ export function conditionToSql(condition: Condition, parameters: unknown[]): str
   parameters.push(value);
   const place = `$${parameters.length}`;
   const sqlType = sqlTypes[type];
+  // The collation "C" folds the letters A to Z and nothing else, on every server.
+  if (operator === 'contains') return `strpos(lower(${column}::text COLLATE "C"), ${place}::text) > 0`;
   if (operator === 'in') return `${column} = ANY (${place}::${sqlType}[])`;
   if (operator === 'notIn') return `(${column} <> ALL (${place}::${sqlType}[])) IS NOT FALSE`;
   if (operator === 'ne') return `${column} IS DISTINCT FROM ${place}::${sqlType}`;
   if (operator === 'startsWith') return `${column} ^@ ${place}::text`;
-  return `${column} ${sqlOperators[operator]} ${place}::${sqlType}`;
+  const compared = `${column} ${sqlOperators[operator]} ${place}::${sqlType}`;
+  const ends = indexEnds(condition, place);
+  return ends.length === 0 ? compared : `(${[compared, ...ends].join(' AND ')})`;
+}
+
+/**
+ * What a comparison with a value that rises along the log says about the index. It adds nothing to the comparison but lets
+ * a page in index order begin where the matches do, instead of reading up to there.
+ */
+function indexEnds({ column, operator, risesIn }: Comparison, place: string): string[] {
+  if (risesIn === undefined) return [];
+  const end = (comparison: string, order: string, bound: '>=' | '<=') =>
+    `chain_index ${bound} (SELECT ranged.chain_index FROM ${risesIn} AS ranged
+      WHERE ranged.${column} ${comparison} ${place}::timestamptz
+      ORDER BY ranged.${column} ${order}, ranged.chain_index ${order} LIMIT 1)`;
+  return [
+    ...(operator === 'gt' || operator === 'gte' ? [end(sqlOperators[operator], 'ASC', '>=')] : []),
+    ...(operator === 'lt' || operator === 'lte' ? [end(sqlOperators[operator], 'DESC', '<=')] : []),
+    ...(operator === 'eq' ? [end('>=', 'ASC', '>='), end('<=', 'DESC', '<=')] : []),
+  ];
 }
 
 /** The same condition as a predicate over a row whose values are text. */
@@ -157,6 +207,7 @@ export function conditionToPredicate(condition: Condition): (row: object) => boo
     gte: (stored) => stored !== null && compare(stored, single) >= 0,
     isNull: (stored) => (stored === null) === value,
     startsWith: (stored) => stored?.startsWith(single) ?? false,
+    contains: (stored) => stored !== null && foldCase(stored).includes(single),
   };
   const test = tests[operator];
   return (row) => test(((row as Readonly<Record<string, unknown>>)[property] ?? null) as string | null);
@@ -170,7 +221,13 @@ const comparators: Readonly<Record<FieldKind, (left: string, right: string) => n
   integer: compareDecimals,
   decimal: compareDecimals,
   time: compareText,
+  json: compareText,
 };
+
+/** Only A to Z: what else has two cases differs between PostgreSQL, JavaScript and their versions of Unicode. */
+function foldCase(text: string): string {
+  return text.replaceAll(/[A-Z]+/g, (letters) => letters.toLowerCase());
+}
 
 function badFilter(reason: string): DaybookError {
   return new DaybookError('BAD_USER_INPUT', `filter ${reason}`);

@@ -16,7 +16,7 @@ export const signalFilterFields = {
   strategy: { column: 'strategy', kind: 'text' },
   producer: { column: 'producer', kind: 'text' },
   supersedes: { column: 'supersedes', kind: 'text' },
-  serverTimestamp: { column: 'server_timestamp', kind: 'time' },
+  serverTimestamp: { column: 'server_timestamp', kind: 'time', risesIn: 'public.signals' },
 } as const satisfies FilterFields;
 
 export const auditFilterFields = {
@@ -24,12 +24,18 @@ export const auditFilterFields = {
   id: { column: 'id', kind: 'uuid' },
   category: { column: 'category', kind: 'text' },
   event: { column: 'event', kind: 'text' },
+  action: { column: 'action', kind: 'text' },
   actor: { column: 'actor', kind: 'text' },
+  role: { column: 'role', kind: 'text' },
+  outcome: { column: 'outcome', kind: 'text' },
+  ipAddress: { column: 'ip_address', kind: 'text' },
   resource: { column: 'resource', kind: 'text' },
   signalId: { column: 'signal_id', kind: 'text' },
   requestId: { column: 'request_id', kind: 'text' },
   sessionId: { column: 'session_id', kind: 'text' },
-  recordedAt: { column: 'recorded_at', kind: 'time' },
+  occurredAt: { column: 'occurred_at', kind: 'time' },
+  recordedAt: { column: 'recorded_at', kind: 'time', risesIn: 'public.audit_entries' },
+  text: { column: 'details', kind: 'json', property: 'details' },
 } as const satisfies FilterFields;
 
 /** One page's request, already checked: exactly one of `first` and `last` counts. */

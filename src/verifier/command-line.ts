@@ -1,7 +1,8 @@
 import { parseArgs } from 'node:util';
+import { packFaultCodes } from '../core/pack-faults.js';
 import { RunError } from './exit-codes.js';
 
-const commandNames = ['log', 'proof', 'checkpoint', 'consistency'] as const;
+const commandNames = ['log', 'proof', 'checkpoint', 'consistency', 'pack'] as const;
 
 type CommandName = (typeof commandNames)[number];
 
@@ -24,6 +25,7 @@ const operandNames = {
   proof: ['proof file'],
   checkpoint: ['checkpoint file'],
   consistency: ['earlier checkpoint file', 'folder or URL'],
+  pack: ['folder'],
 } as const satisfies Record<CommandName, readonly string[]>;
 
 /** Options that only some commands have. */
@@ -87,6 +89,10 @@ function parse(args: readonly string[]) {
   }
 }
 
+const packExitCodesText = Object.entries(packFaultCodes)
+  .map(([code, meaning], place) => `  ${10 + place} ${code}: ${meaning}\n`)
+  .join('');
+
 export const helpText = `daybook-verify: checks the logs of Daybook without its database, its server, or its word
 
   daybook-verify log <folder or URL>            every entry, tile, checkpoint and day's root of one log
@@ -94,6 +100,7 @@ export const helpText = `daybook-verify: checks the logs of Daybook without its 
   daybook-verify checkpoint <file>              form and signatures of one signed tree head
   daybook-verify consistency <file> <folder or URL>
                                                 that the log only grew since the checkpoint in <file>; reads no entries
+  daybook-verify pack <folder>                  an evidence pack, or all packs below a folder and that no day is left out
 
 A folder or URL is the prefix of one log: below it lie checkpoint, tile/ and roots/.
 
@@ -110,4 +117,5 @@ Exit codes:
   1  broken: at least one contradiction was found
   2  the check could not run to its end; the first word on stderr is the reason
   3  intact, but no key of the log was pinned: who signed is unknown
-`;
+  10 and above  what is wrong with a pack; the gravest fault decides:
+${packExitCodesText}`;

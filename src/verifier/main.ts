@@ -1,5 +1,5 @@
 import { helpText, parseCommandLine, type CommandLine } from './command-line.js';
-import { exitCodes, RunError, type ExitCode, type RunErrorCode } from './exit-codes.js';
+import { exitCodes, RunError, type RunErrorCode } from './exit-codes.js';
 import { LayoutReadError } from './layout-reader.js';
 import { printable } from './report.js';
 import { runCommand } from './run-command.js';
@@ -11,7 +11,7 @@ const versionText = 'daybook-verify 0.1.0, format 1\n';
  * The stand-alone verifier: bundled into one file, it needs Node (20.12 or later) and nothing else. Prints what it found on
  * stdout, progress and the reason of a failure on stderr.
  */
-async function main(): Promise<ExitCode> {
+async function main(): Promise<number> {
   const isJson = process.argv.includes('--json');
   const ending = new AbortController();
   const onInterrupt = () => ending.abort(new RunError('INTERRUPTED', 'the check was interrupted'));
@@ -35,7 +35,7 @@ async function main(): Promise<ExitCode> {
   }
 }
 
-async function run(line: CommandLine, signal: AbortSignal): Promise<ExitCode> {
+async function run(line: CommandLine, signal: AbortSignal): Promise<number> {
   const { text, json, exitCode } = await runCommand(line, signal);
   process.stdout.write(line.json ? `${JSON.stringify(json)}\n` : text);
   return exitCode;

@@ -3,7 +3,7 @@ import { decodeUtf8, encodeHex } from '../core/bytes.js';
 import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
 import { verifyTlogProof, type Trust } from '../core/verify-tlog-proof.js';
 import type { CommandLine } from './command-line.js';
-import { exitCodeOf, RunError, type ExitCode } from './exit-codes.js';
+import { exitCodeOf, RunError } from './exit-codes.js';
 import type { LayoutReader } from './layout-reader.js';
 import { ProgressLine } from './progress-line.js';
 import { readFolder } from './read-folder.js';
@@ -12,6 +12,7 @@ import { judgeHeadBytes } from './read-note.js';
 import { describeGrowth, describeHead, describeLayout, describeProof } from './report.js';
 import { verifyGrowth } from './verify-growth.js';
 import { verifyLayout } from './verify-layout.js';
+import { describePacks, exitCodeOfPacks, jsonOfPacks, verifyPacks } from './verify-packs.js';
 
 /** Of a file that the auditor names: above every valid note, proof, key file and body. */
 const fileBytesMax = 2_000_000;
@@ -20,7 +21,8 @@ const fileBytesMax = 2_000_000;
 export interface Outcome {
   readonly text: string;
   readonly json: unknown;
-  readonly exitCode: ExitCode;
+  /** One of exitCodes, or of packExitCode. */
+  readonly exitCode: number;
 }
 
 /** Runs one command. Throws RunError and LayoutReadError when it cannot run to its end, and the signal's reason. */
@@ -36,6 +38,8 @@ export async function runCommand(line: CommandLine, signal: AbortSignal): Promis
       return runCheckpoint(line, trust);
     case 'consistency':
       return runConsistency(line, trust, signal);
+    case 'pack':
+      return runPack(line, keys);
   }
 }
 
@@ -97,6 +101,11 @@ async function runConsistency(line: CommandLine, trust: Trust, signal: AbortSign
   const verdict = await verifyGrowth({ ...trust, earlier, reader });
   const signer = verdict.consistent ? verdict.signer : 'not-pinned';
   return { text: describeGrowth(verdict), json: verdict, exitCode: exitCodeOf(verdict.consistent, signer) };
+}
+
+async function runPack(line: CommandLine, keys: readonly VerifierKey[]): Promise<Outcome> {
+  const found = await verifyPacks(line.operands[0] ?? '', keys);
+  return { text: describePacks(found), json: jsonOfPacks(found), exitCode: exitCodeOfPacks(found) };
 }
 
 async function openLayout(place: string, line: CommandLine, signal: AbortSignal): Promise<LayoutReader> {

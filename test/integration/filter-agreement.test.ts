@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import pg from 'pg';
 import { pino } from 'pino';
+import { encodeCanonicalJson } from '../../src/core/canonical-json.js';
 import { ledgerConnection } from '../../src/db/pool.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { conditionToPredicate, parseFilter } from '../../src/ledger/filter.js';
@@ -10,7 +11,7 @@ import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { sampleEntry, sampleSignal } from '../support/sample-entries.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
-const texts = ['A', 'AB', 'ab', 'B%', 'b_', 'é', 'Z\u{1F600}', "o'k", '\\'];
+const texts = ['A', 'AB', 'ab', 'B%', 'b_', 'é', 'É', 'Z\u{1F600}', "o'k", '\\', 'İ\n"quoted"', 'ſtraße K'];
 const symbols = ['AAPL', 'AAP', 'BTC-USD', 'btc-usd'];
 let database: TestDatabase;
 let pool: pg.Pool;
@@ -39,6 +40,8 @@ beforeAll(async () => {
           actor: place % 4 === 0 ? null : pick(texts, place + 1),
           signalId: place % 2 === 0 ? null : `${round}-${place}`,
           category: pick(['ORDER', 'FILL', 'ALERT'] as const, place) ?? 'ORDER',
+          occurredAt: place % 3 === 0 ? null : `2026-0${1 + round}-0${1 + place}T00:00:00.000001Z`,
+          details: encodeCanonicalJson({ order: pick(texts, place), Nested: [{ note: pick(texts, place + 3) }] }),
         }),
       ),
     });
@@ -94,7 +97,11 @@ function filters(fields: readonly string[]) {
 
 test.each([
   ['signals', signalFilterFields, ['symbol', 'strategy', 'action', 'producer', 'id', 'supersedes']],
-  ['audit', auditFilterFields, ['actor', 'resource', 'signalId', 'category', 'event', 'sessionId']],
+  [
+    'audit',
+    auditFilterFields,
+    ['actor', 'action', 'role', 'outcome', 'ipAddress', 'resource', 'signalId', 'category', 'event', 'sessionId'],
+  ],
 ] as const)('a filter finds the same rows of %s in a list and in a feed', async (log, fields, names) => {
   const all = (await readPage(pool, log, { condition: null, newestFirst: false, first: 1_000 })).rows;
   await fc.assert(
@@ -108,14 +115,74 @@ test.each([
   );
 });
 
+const comparisonsOfTimes = ['eq', 'ne', 'lt', 'lte', 'gt', 'gte'];
+
 test('times compare to the microsecond in both', async () => {
   const all = (await readPage(pool, 'signals', { condition: null, newestFirst: false, first: 1_000 })).rows;
-  for (const { serverTimestamp } of all.slice(0, 10)) {
-    for (const operator of ['eq', 'ne', 'lt', 'lte', 'gt', 'gte']) {
+  const times = all.slice(0, 10).map(({ serverTimestamp }) => serverTimestamp);
+  for (const serverTimestamp of ['2000-01-01T00:00:00Z', ...times, '2999-01-01T00:00:00Z']) {
+    for (const operator of comparisonsOfTimes) {
       const condition = parseFilter({ serverTimestamp: { [operator]: serverTimestamp } }, signalFilterFields);
       const listed = await readPage(pool, 'signals', { condition, newestFirst: false, first: 1_000 });
       const expected = all.filter(conditionToPredicate(condition)).map((row) => row.chainIndex);
       expect(listed.rows.map((row) => row.chainIndex)).toEqual(expected);
     }
   }
+});
+
+test('ranges of recording and of happening find the same entries in both, negated and combined too', async () => {
+  const all = (await readPage(pool, 'audit', { condition: null, newestFirst: false, first: 1_000 })).rows;
+  const time = fc.constantFrom('2000-01-01T00:00:00Z', ...all.flatMap((row) => [row.recordedAt, row.occurredAt]));
+  const comparison = fc
+    .tuple(fc.constantFrom('recordedAt', 'occurredAt'), fc.constantFrom(...comparisonsOfTimes), time)
+    .map(([field, operator, value]) => ({ [field]: { [operator]: value } }));
+  const filter = fc.oneof(
+    comparison,
+    comparison.map((not) => ({ not })),
+    fc.array(comparison, { maxLength: 3 }).map((or) => ({ or })),
+    fc.array(comparison, { maxLength: 3 }).map((and) => ({ not: { and } })),
+  );
+  await fc.assert(
+    fc.asyncProperty(filter, async (given) => {
+      const condition = parseFilter(given, auditFilterFields);
+      const listed = await readPage(pool, 'audit', { condition, newestFirst: false, first: 1_000 });
+      const expected = all.filter(conditionToPredicate(condition)).map((row) => row.chainIndex);
+      expect(listed.rows.map((row) => row.chainIndex)).toEqual(expected);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('a search in details finds the same entries in both, folding A to Z alone', async () => {
+  const all = (await readPage(pool, 'audit', { condition: null, newestFirst: false, first: 1_000 })).rows;
+  const find = async (contains: string) => {
+    const condition = parseFilter({ text: { contains } }, auditFilterFields);
+    const listed = await readPage(pool, 'audit', { condition, newestFirst: false, first: 1_000 });
+    const found = listed.rows.map((row) => row.chainIndex);
+    expect(found).toEqual(all.filter(conditionToPredicate(condition)).map((row) => row.chainIndex));
+    return found;
+  };
+  expect(await find('NESTED')).toEqual(
+    all.filter(({ event }) => event !== 'SignalCreated').map((row) => row.chainIndex),
+  );
+  expect((await find('STRASSE')).length).toBe(0);
+  expect((await find('STRAßE k')).length).toBeGreaterThan(0);
+  expect((await find('\n"QUOTED"')).length).toBeGreaterThan(0);
+  expect(await find('é')).not.toEqual(await find('É'));
+  const needle = fc.oneof(
+    text,
+    fc.constantFrom(...texts).chain((from) => fc.constantFrom(...from)),
+  );
+  await fc.assert(
+    fc.asyncProperty(needle.filter(isStorable), async (contains) => {
+      await find(contains);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('a search takes no other comparison, and no other field takes a search', () => {
+  const code = expect.objectContaining({ code: 'BAD_USER_INPUT' });
+  expect(() => parseFilter({ text: { eq: '{}' } }, auditFilterFields)).toThrow(code);
+  expect(() => parseFilter({ actor: { contains: 'a' } }, auditFilterFields)).toThrow(code);
 });

@@ -1,0 +1,19 @@
+import { Migration } from '@mikro-orm/migrations';
+import { becomeOwner, readMigrationSql } from './read-migration-sql.js';
+
+const readSql = (name: string) => readMigrationSql('0004-audit-queries', name);
+
+/** Indexes for the audit log's filters. */
+export class Migration0004AuditQueries extends Migration {
+  override up(): void {
+    this.addSql(becomeOwner);
+    this.addSql(readSql('01-indexes'));
+    this.addSql('RESET ROLE');
+  }
+
+  override down(): void {
+    this.addSql(becomeOwner);
+    this.addSql(readSql('99-down'));
+    this.addSql('RESET ROLE');
+  }
+}

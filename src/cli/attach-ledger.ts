@@ -1,0 +1,55 @@
+import { join } from 'node:path';
+import pg from 'pg';
+import { pino, type Logger } from 'pino';
+import { Redactor } from '../access/redact.js';
+import type { Append } from '../access/request-calls.js';
+import type { Clock } from '../clock.js';
+import { readConfig, type Config } from '../config.js';
+import { openDatabase } from '../db/open-database.js';
+import { ledgerConnection } from '../db/pool.js';
+import type { RoleUrls } from '../db/roles.js';
+import { readOrCreateSecretFile } from '../db/secret-file.js';
+import { LedgerWriter } from '../ledger/append-entries.js';
+
+/** Entries that may wait for the writer: a command appends a few at a time. */
+const queueRowsMax = 100;
+
+/** What a command works with that writes to the ledger beside a running service. */
+export interface AttachedLedger {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly urls: RoleUrls;
+  readonly pool: pg.Pool;
+  readonly append: Append;
+  readonly redactor: Redactor;
+}
+
+/** Connects a command to the ledger's database; `stack` takes over what has to be closed. `name` is shown by PostgreSQL. */
+export async function attachLedger(
+  stack: AsyncDisposableStack,
+  name: string,
+  signal: AbortSignal,
+): Promise<AttachedLedger> {
+  const config = readConfig();
+  const log = pino(
+    { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  const { urls } = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
+  const url = urls.application;
+  const pool = new pg.Pool({ ...ledgerConnection(url, name), max: 3 });
+  pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the database broke'));
+  stack.defer(() => pool.end());
+  const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
+  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  return {
+    config,
+    log,
+    clock: { nowMs: () => Date.now() },
+    urls,
+    pool,
+    append: (request) => writer.append(request),
+    redactor,
+  };
+}

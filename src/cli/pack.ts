@@ -1,0 +1,165 @@
+import { cp } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { randomUUID } from 'node:crypto';
+import type { Command } from 'commander';
+import { attachLedger } from './attach-ledger.js';
+import { readConfig, type Config } from '../config.js';
+import { DaybookError } from '../errors.js';
+import { readGenerator } from '../generator.js';
+import { toDaybookError } from '../ledger/database-errors.js';
+import { openConfigSnapshots } from '../open-config-snapshots.js';
+import { refusalReporter } from '../open-integrity.js';
+import { openPacks, packStoreOptions } from '../open-packs.js';
+import { openProofs, openStore } from '../open-proofs.js';
+import { createPack, packFolderName } from '../packs/create-packs.js';
+import type { PackRow } from '../packs/read-packs.js';
+import { fetchPack, removeStoredPacks, storePacks } from '../packs/store-packs.js';
+import { buildDaybookSchema } from '../schema.js';
+import { ProgressLine } from '../verifier/progress-line.js';
+
+interface PackCommandOptions {
+  readonly date: string;
+  readonly partial?: boolean;
+  readonly out?: string;
+  readonly retentionDays?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * `daybook pack`: makes the evidence pack of a day, as the service does by itself after midnight, and of earlier days that
+ * have none. Safe beside a running service. Exit code 0: done; 1: it failed.
+ */
+export function addPackCommand(program: Command): void {
+  program
+    .command('pack')
+    .description('make the evidence pack of a day (UTC), and of earlier days that have none')
+    .requiredOption('--date <date>', 'the day, as in 2026-11-20')
+    .option('--partial', 'for a day that has not ended: what there is so far')
+    .option('--out <folder>', 'copy the pack into this folder, which must not exist')
+    .option('--retention-days <days>', 'afterwards remove packs of days longer ago, those alone that the store holds')
+    .option('--json', 'print {"pack": {...}, "folder": "...", "removed": [...]} or {"error": {"code", "message"}}')
+    .action(async (options: PackCommandOptions) => {
+      process.exitCode = await runCommand(options.json ?? false, (signal) => makePack(options, signal), describe);
+    });
+  program
+    .command('fetch-pack')
+    .description('bring the pack of a day back from the object store, each file checked against its manifest')
+    .requiredOption('--date <date>', 'the day, as in 2026-11-20')
+    .requiredOption('--out <folder>', 'the folder to make')
+    .action(async ({ date, out }: { date: string; out: string }) => {
+      process.exitCode = await runCommand(
+        false,
+        () => fetchDay(date, out),
+        () => `${out}\n`,
+      );
+    });
+}
+
+interface Made {
+  readonly pack: PackRow;
+  readonly folder: string;
+  readonly removed: readonly string[];
+}
+
+async function makePack(options: PackCommandOptions, signal: AbortSignal): Promise<Made> {
+  const days = parseDays(options.retentionDays);
+  await using stack = new AsyncDisposableStack();
+  const ledger = await attachLedger(stack, 'daybook pack', signal);
+  const { append, pool, log, urls } = ledger;
+  const onRefusal = refusalReporter({ pool, append, log });
+  const proofs = await openProofs({ ...ledger, url: urls.application, onRefusal }, stack);
+  const configSnapshots = openConfigSnapshots({ ...ledger, schema: buildDaybookSchema() });
+  const parts = {
+    ...ledger,
+    readerUrl: urls.auditor,
+    proofs,
+    snapshotConfig: (reason: string) => configSnapshots.takeForPack({ reason, origin: commandOrigin(), append }),
+    generator: readGenerator(),
+  };
+  const services = openPacks(parts);
+  const progress = new ProgressLine(process.stderr);
+  try {
+    const pack = await createPack(services, {
+      date: options.date,
+      kind: options.partial === true ? 'PARTIAL' : 'DAY',
+      origin: commandOrigin(),
+      signal,
+      onProgress: (_date, checked, total) => progress.update({ checked, total }),
+    });
+    const folder = await copyOut(join(services.folder, packFolderName(pack)), options.out);
+    return { pack, folder, removed: days === null ? [] : await storeAndRemove(parts, days, signal) };
+  } finally {
+    progress.stop();
+  }
+}
+
+async function storeAndRemove(
+  parts: Parameters<typeof packStoreOptions>[0],
+  days: number,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const store = packStoreOptions(parts);
+  if (store === null) return [];
+  await storePacks(store, signal);
+  const today = new Date(parts.clock.nowMs()).toISOString().slice(0, 10);
+  return removeStoredPacks({ ...store, keepDays: days }, today);
+}
+
+async function copyOut(folder: string, out: string | undefined): Promise<string> {
+  if (out === undefined) return folder;
+  await cp(folder, resolve(out), { recursive: true, errorOnExist: true, force: false });
+  return resolve(out);
+}
+
+async function fetchDay(date: string, out: string): Promise<void> {
+  const config: Config = readConfig();
+  const store = openStore(config);
+  if (store === null) throw new DaybookError('CONFIG_INVALID', 'DAYBOOK_ANCHOR_STORE is off: there is no object store');
+  try {
+    await fetchPack(store, date, resolve(out));
+  } finally {
+    await store[Symbol.asyncDispose]();
+  }
+}
+
+function parseDays(text: string | undefined): number | null {
+  if (text === undefined) return null;
+  if (!/^[1-9]\d{0,4}$/.test(text)) {
+    throw new DaybookError('BAD_USER_INPUT', `--retention-days must be a number of days from 1 on, not ${text}`);
+  }
+  return Number(text);
+}
+
+function commandOrigin() {
+  const requestId = randomUUID();
+  return { actor: 'command line', role: null, ipAddress: null, userAgent: null, sessionId: 'pack', requestId };
+}
+
+function describe({ pack, folder, removed }: Made): string {
+  const { date, kind, signals, auditEntries, manifestSha256 } = pack;
+  const left = removed.length === 0 ? '' : `removed here, kept in the store: ${removed.join(', ')}\n`;
+  return `${date} (${kind}): ${signals} signals, ${auditEntries} audit entries, manifest ${manifestSha256}\n${folder}\n${left}`;
+}
+
+/** Runs what may be interrupted, prints what it gave, and answers the exit code. */
+async function runCommand<Result>(
+  json: boolean,
+  work: (signal: AbortSignal) => Promise<Result>,
+  toText: (result: Result) => string,
+): Promise<number> {
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
+  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+  try {
+    const result = await work(interrupt.signal);
+    process.stdout.write(json ? `${JSON.stringify(result)}\n` : toText(result));
+    return 0;
+  } catch (error) {
+    const { code, message } = toDaybookError(error);
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+    process.stderr.write(`${code}: ${message}\n`);
+    return 1;
+  } finally {
+    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
+  }
+}

@@ -1,0 +1,110 @@
+import Table from 'cli-table3';
+import type { Command } from 'commander';
+import pg from 'pg';
+import { pino } from 'pino';
+import { readConfig } from '../config.js';
+import { openDatabase } from '../db/open-database.js';
+import { ledgerConnection } from '../db/pool.js';
+import { toDaybookError } from '../ledger/database-errors.js';
+import { openTrace } from '../open-trace.js';
+import type { SignalTraceRow } from '../trace/signal-tracer.js';
+
+/** Exit codes of `daybook trace`. */
+const traceExitCodes = { found: 0, failed: 1 } as const;
+
+/** `daybook trace <signalId>`: prints what became of a signal. Reads as the auditor, which can change nothing. */
+export function addTraceCommand(program: Command): void {
+  program
+    .command('trace')
+    .description('show what became of a signal: orders, fills, rejections, alerts, and why it was not executed')
+    .argument('<signalId>', "the signal's public id")
+    .option('--json', 'print {"trace": {...}} or {"error": {"code", "message"}}')
+    .addHelpText('after', '\nExit codes: 0 the signal is recorded, whatever became of it; 1 it is not, or it failed.')
+    .action(async (signalId: string, options: { readonly json?: boolean }) => {
+      process.exitCode = await trace(signalId, options.json ?? false);
+    });
+}
+
+async function trace(signalId: string, json: boolean): Promise<number> {
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
+  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+  try {
+    const found = await run(signalId, interrupt.signal);
+    process.stdout.write(json ? `${JSON.stringify({ trace: encode(found) })}\n` : describe(found));
+    return traceExitCodes.found;
+  } catch (error) {
+    const { code, message } = toDaybookError(error);
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+    process.stderr.write(`${code}: ${message}\n`);
+    return traceExitCodes.failed;
+  } finally {
+    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
+  }
+}
+
+async function run(signalId: string, signal: AbortSignal): Promise<SignalTraceRow> {
+  const config = readConfig();
+  const log = pino(
+    { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
+    pino.destination({ fd: 2, sync: true }),
+  );
+  await using stack = new AsyncDisposableStack();
+  const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
+  const pool = new pg.Pool({ ...ledgerConnection(database.urls.auditor, 'daybook trace'), max: 1 });
+  pool.on('error', (err) => log.warn({ err }, 'an idle connection to the database broke'));
+  stack.defer(() => pool.end());
+  return await openTrace({ config, pool, clock: { nowMs: () => Date.now() } }).trace(signalId);
+}
+
+/** Details of entries as JSON values instead of their text. */
+function encode(trace: SignalTraceRow): object {
+  return {
+    ...trace,
+    events: trace.events.map(({ entry, ...joined }) => ({
+      ...joined,
+      entry: { ...entry, details: JSON.parse(entry.details) as unknown },
+    })),
+  };
+}
+
+function describe(trace: SignalTraceRow): string {
+  const { signal, config, orderedQuantity, filledQuantity, filledNotional } = trace;
+  const at = signal.strategy === null ? '' : `, strategy ${signal.strategy}`;
+  const table = new Table({
+    head: ['index', 'recorded', 'event', 'order', 'quantity', 'price', 'joined by', 'message'],
+    colAligns: ['right', 'left', 'left', 'left', 'right', 'right', 'left', 'left'],
+    style: { head: [], border: [] },
+  });
+  for (const { entry, orderId, joinedBy } of trace.events) {
+    const details = JSON.parse(entry.details) as Record<string, unknown>;
+    const shown = (name: string) => plain(details[name]);
+    table.push([
+      ...[entry.chainIndex, entry.recordedAt, entry.event, plain(orderId), shown('quantity'), shown('price')],
+      ...[joinedBy, shown('message')],
+    ]);
+  }
+  return [
+    `${signal.signalId}: ${signal.action} ${signal.symbol} at ${signal.entryPrice}${at}, recorded ${signal.serverTimestamp}`,
+    `${trace.status}: ${plain(trace.reason)}`,
+    `ordered ${orderedQuantity}, filled ${filledQuantity}, notional ${filledNotional}`,
+    ...trace.orders.map(
+      ({ orderId, status, quantity, filledQuantity: filled }) =>
+        `  order ${plain(orderId)}: ${status}, ${filled} of ${quantity ?? 'an unrecorded quantity'}`,
+    ),
+    ...(trace.events.length === 0 ? [] : [table.toString()]),
+    config === null
+      ? 'no configuration snapshot until then'
+      : `configuration snapshot ${config.id} of ${config.takenAt}, files ${config.filesHash}`,
+    `as of audit index ${trace.asOfIndex ?? 'none'}${trace.complete ? '' : '; there are more events than are shown'}`,
+    '',
+  ].join('\n');
+}
+
+/** Without control characters: messages come from brokers, and a terminal would obey them. */
+function plain(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  // eslint-disable-next-line no-control-regex
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, ' ');
+}

@@ -1,0 +1,46 @@
+import type { Command } from 'commander';
+import { parseVerifierKey } from '../core/verifier-key.js';
+import { exitCodes, RunError } from '../verifier/exit-codes.js';
+import { printable } from '../verifier/report.js';
+import { describePacks, exitCodeOfPacks, jsonOfPacks, verifyPacks } from '../verifier/verify-packs.js';
+
+interface VerifyPackOptions {
+  readonly key?: readonly string[];
+  readonly json?: boolean;
+}
+
+/** `daybook verify-pack`: what `daybook-verify pack` does, with its exit codes. Needs no database. */
+export function addVerifyPackCommand(program: Command): void {
+  program
+    .command('verify-pack')
+    .description('verify an evidence pack, or all packs below a folder and that no day is left out; needs no database')
+    .argument('<folder>', 'a pack, or a folder of packs')
+    .option('--key <key...>', 'pinned verifier keys of the logs')
+    .option('--json', 'print one JSON value')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 verified, 2 not run, 3 intact but no key pinned, 10 and above in docs/packs.md.',
+    )
+    .action(async (folder: string, options: VerifyPackOptions) => {
+      process.exitCode = await run(folder, options);
+    });
+}
+
+async function run(folder: string, { key = [], json = false }: VerifyPackOptions): Promise<number> {
+  try {
+    const keys = key.map((text) => {
+      try {
+        return parseVerifierKey(text);
+      } catch (error) {
+        throw new RunError('USAGE', `${text} is not a verifier key: ${(error as Error).message}`);
+      }
+    });
+    const found = await verifyPacks(folder, keys);
+    process.stdout.write(json ? `${JSON.stringify(jsonOfPacks(found))}\n` : describePacks(found));
+    return exitCodeOfPacks(found);
+  } catch (error) {
+    if (!(error instanceof RunError)) throw error;
+    process.stderr.write(printable(`${error.code}: nothing was verified: ${error.message}\n`));
+    return exitCodes.notRun;
+  }
+}

@@ -1,0 +1,79 @@
+import { createHash } from 'node:crypto';
+import { open, type FileHandle } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { PackFile } from '../core/pack-manifest.js';
+
+/** What waits in memory for the disk, per file. */
+const bufferedCharactersMax = 256 * 1024;
+
+/** What is known of a file but its bytes. */
+export interface PackFileFacts {
+  readonly rows: number | null;
+  readonly firstIndex: number | null;
+  readonly lastIndex: number | null;
+  readonly query: string | null;
+}
+
+/** Writes one file of a pack, hashed on the way and flushed to disk at its end. Owned by one build. */
+export class PackFileWriter implements AsyncDisposable {
+  readonly #hash = createHash('sha256');
+  #waiting: string[] = [];
+  #waitingLength = 0;
+  #size = 0;
+  #isOpen = true;
+
+  private constructor(
+    readonly name: string,
+    private readonly file: FileHandle,
+  ) {}
+
+  static async create(folder: string, name: string): Promise<PackFileWriter> {
+    return new PackFileWriter(name, await open(join(folder, name), 'wx', 0o600));
+  }
+
+  /** Answers a promise only when the disk has to be waited for. */
+  write(text: string): Promise<void> | undefined {
+    this.#waiting.push(text);
+    this.#waitingLength += text.length;
+    return this.#waitingLength >= bufferedCharactersMax ? this.#flush() : undefined;
+  }
+
+  /** Ends the file; `modified` is the time it gets in the manifest. */
+  async finish(facts: PackFileFacts, modified: string): Promise<PackFile> {
+    await this.#flush();
+    await this.file.sync();
+    await this[Symbol.asyncDispose]();
+    const { rows, firstIndex, lastIndex, query } = facts;
+    return {
+      size: this.#size,
+      sha256: this.#hash.digest('hex'),
+      modified,
+      rows,
+      first_index: firstIndex,
+      last_index: lastIndex,
+      gaps: firstIndex === null || lastIndex === null || rows === null ? (rows === null ? null : 0) : gapsOf(facts),
+      query,
+    };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    await this.file.close();
+  }
+
+  async #flush(): Promise<void> {
+    const bytes = Buffer.from(this.#waiting.join(''));
+    this.#waiting = [];
+    this.#waitingLength = 0;
+    if (bytes.length === 0) return;
+    this.#hash.update(bytes);
+    this.#size += bytes.length;
+    await this.file.write(bytes);
+  }
+}
+
+/** A selection has the gaps of what it does not select; a log's own file must have none. */
+function gapsOf({ rows, firstIndex, lastIndex }: PackFileFacts): number {
+  return (lastIndex ?? 0) - (firstIndex ?? 0) + 1 - (rows ?? 0);
+}

@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.js';
+import { timestampFromMs } from '../core/timestamp.js';
+import { isPackFileName, manifestName, parseManifestFile, type PackManifest } from '../core/pack-manifest.js';
+import { DaybookError } from '../errors.js';
+import type { ObjectStore } from '../storage/object-store.js';
+import { dayAfter } from './pack-range.js';
+
+/**
+ * Bytes of one object. A larger file is stored in numbered parts, each written in one request: stores are known to take a
+ * lock with an upload of several requests and not to keep it.
+ */
+const partBytesMax = 16 * 2 ** 20;
+const prefix = 'packs';
+
+export interface PackStoreOptions {
+  readonly store: ObjectStore;
+  /** Folder of all packs on this node. */
+  readonly folder: string;
+  /** How long packs are locked in a store that can lock, in days. */
+  readonly lockDays: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * Copies every day's pack of this node that the object store does not hold yet, the manifest last: a pack is there once its
+ * manifest is. A crash leaves parts that the next run writes again. Returns the days copied.
+ */
+export async function storePacks(options: PackStoreOptions, signal: AbortSignal): Promise<string[]> {
+  const stored: string[] = [];
+  for (const date of await listLocalDays(options.folder)) {
+    signal.throwIfAborted();
+    if ((await options.store.read(packObjectKey(date, manifestName))) !== null) continue;
+    await storePack(options, date, signal);
+    options.log.info({ date, store: options.store.description }, 'an evidence pack was stored');
+    stored.push(date);
+  }
+  return stored;
+}
+
+/**
+ * Removes packs of days longer than `keepDays` ago from this node, those alone that the store holds. Returns their days.
+ */
+export async function removeStoredPacks(
+  options: PackStoreOptions & { readonly keepDays: number },
+  today: string,
+): Promise<string[]> {
+  const removed: string[] = [];
+  for (const date of await listLocalDays(options.folder)) {
+    if (date >= dayAfter(today, -options.keepDays)) continue;
+    const local = await readFile(join(options.folder, date, manifestName));
+    const kept = await options.store.read(packObjectKey(date, manifestName));
+    if (kept === null || !local.equals(kept.bytes)) continue;
+    await rm(join(options.folder, date), { recursive: true });
+    removed.push(date);
+  }
+  return removed;
+}
+
+/**
+ * Brings a pack back from the store into a folder that is not there yet, each file checked against the manifest. Throws
+ * NOT_FOUND where the store has none, OBJECT_CHANGED where what it has is not what the manifest names.
+ */
+export async function fetchPack(store: ObjectStore, date: string, folder: string): Promise<void> {
+  const found = await store.read(packObjectKey(date, manifestName));
+  if (found === null) throw new DaybookError('NOT_FOUND', `${store.description} holds no pack of ${date}`);
+  const { manifest } = parseManifestFile(Buffer.from(found.bytes).toString());
+  const staging = `${folder}.fetching`;
+  await rm(staging, { recursive: true, force: true });
+  await mkdir(staging, { recursive: true, mode: 0o700 });
+  for (const [name, { size, sha256 }] of Object.entries(manifest.files)) {
+    const hash = createHash('sha256');
+    await using file = await open(join(staging, name), 'wx', 0o600);
+    for (const key of packObjectKeys(date, name, size)) {
+      const part = await store.read(key);
+      if (part === null) throw new DaybookError('NOT_FOUND', `${store.description} lacks ${key}`);
+      hash.update(part.bytes);
+      await file.write(part.bytes);
+    }
+    await file.sync();
+    if (hash.digest('hex') !== sha256) {
+      throw new DaybookError(
+        'OBJECT_CHANGED',
+        `${name} of ${date} in ${store.description} is not what its manifest names`,
+      );
+    }
+  }
+  await using manifestFile = await open(join(staging, manifestName), 'wx', 0o600);
+  await manifestFile.writeFile(found.bytes);
+  await manifestFile.sync();
+  await rename(staging, folder);
+}
+
+/** Days whose pack is on this node, ascending. */
+async function listLocalDays(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  });
+  return names.filter((name) => /^\d{4}-\d\d-\d\d$/.test(name)).sort();
+}
+
+async function storePack({ store, folder, lockDays, clock }: PackStoreOptions, date: string, signal: AbortSignal) {
+  const manifestFile = await readFile(join(folder, date, manifestName));
+  const manifest: PackManifest = parseManifestFile(manifestFile.toString()).manifest;
+  const retention = { mode: 'COMPLIANCE', until: timestampFromMs(clock.nowMs() + lockDays * 86_400_000) } as const;
+  const { objectLock } = await store.describe();
+  const write = async (key: string, bytes: Uint8Array) => {
+    if (objectLock) await store.writeLocked(key, bytes, retention);
+    else await store.write(key, bytes);
+  };
+  for (const [name, { size }] of Object.entries(manifest.files)) {
+    const keys = packObjectKeys(date, name, size);
+    const parts = createReadStream(join(folder, date, name), { highWaterMark: partBytesMax });
+    let place = 0;
+    for await (const part of wholeParts(parts)) {
+      signal.throwIfAborted();
+      await write(keys[place] ?? packObjectKey(date, name), part);
+      place += 1;
+    }
+    if (place === 0) await write(packObjectKey(date, name), new Uint8Array());
+  }
+  await write(packObjectKey(date, manifestName), manifestFile);
+}
+
+/** A stream may give less than asked for: parts of exactly partBytesMax, but for the last. */
+async function* wholeParts(chunks: AsyncIterable<Buffer | string>): AsyncIterable<Uint8Array> {
+  let waiting: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of chunks) {
+    let rest = chunk as Buffer;
+    while (length + rest.length >= partBytesMax) {
+      const end = partBytesMax - length;
+      yield Buffer.concat([...waiting, rest.subarray(0, end)]);
+      rest = rest.subarray(end);
+      [waiting, length] = [[], 0];
+    }
+    waiting.push(rest);
+    length += rest.length;
+  }
+  if (length > 0) yield Buffer.concat(waiting);
+}
+
+/** The objects that hold a file, in order. */
+export function packObjectKeys(date: string, name: string, size: number): string[] {
+  if (!isPackFileName(name)) throw new TypeError(`${name} is no file of a pack`);
+  if (size < partBytesMax) return [packObjectKey(date, name)];
+  const parts = Math.ceil(size / partBytesMax);
+  return Array.from({ length: parts }, (_, part) =>
+    packObjectKey(date, `${name}.${String(part + 1).padStart(5, '0')}`),
+  );
+}
+
+export function packObjectKey(date: string, name: string): string {
+  return `${prefix}/${date}/${name}`;
+}
