@@ -14,8 +14,10 @@ import { IntegrityService, type CheckMetrics } from './integrity/integrity-servi
 import type { FullVerificationOptions, OutsideChecks } from './integrity/look-for-breaks.js';
 import { logNames, type LogName } from './ledger/rows.js';
 import { verifyEntries } from './ledger/verify-entries.js';
-import { fingerprintOf, type ProofNode } from './open-proofs.js';
+import { openSeenCheckpoints, type ProofNode } from './open-proofs.js';
 import { readPublishedCheckpoints } from './proofs/read-published.js';
+import { samplePublished } from './proofs/sample-published.js';
+import { fingerprintOf } from './report-proof-faults.js';
 
 export interface IntegrityParts {
   readonly config: Config;
@@ -71,6 +73,9 @@ function outsideChecks({ config, proofs, append, pool, log }: IntegrityParts): O
     for (const fault of faults) {
       breaks[fault.log].push({ code: fault.code, index: fault.index, message: fault.message });
     }
+    for (const { log: name, found } of await samplePublishedLogs({ config, proofs, pool, log }, signal)) {
+      breaks[name].push(...found);
+    }
     const missing = unreadable
       .filter(({ anchor }) => anchor.mode === 'required')
       .map(({ anchor, message }) => `${anchor.target} is required and cannot be read: ${message}`);
@@ -86,6 +91,23 @@ function outsideChecks({ config, proofs, append, pool, log }: IntegrityParts): O
     }
     return logNames.map((name) => ({ log: name, breaks: breaks[name] }));
   };
+}
+
+/** Nothing is known of a store that cannot be read; where it is required, the caller says so. */
+async function samplePublishedLogs(
+  { config, proofs: { store }, pool, log }: Pick<IntegrityParts, 'config' | 'proofs' | 'pool' | 'log'>,
+  signal: AbortSignal | undefined,
+): Promise<readonly { readonly log: LogName; readonly found: readonly LogBreak[] }[]> {
+  if (store === null) return [];
+  const options = { database: pool, store, seen: openSeenCheckpoints(config, store), ...(signal && { signal }) };
+  const sampled: { log: LogName; found: LogBreak[] }[] = [];
+  try {
+    for (const name of logNames) sampled.push({ log: name, found: await samplePublished({ ...options, log: name }) });
+  } catch (error) {
+    if (!(error instanceof DaybookError) || !error.code.startsWith('OBJECT_STORE_')) throw error;
+    log.warn({ err: error }, 'what is published could not be looked at');
+  }
+  return sampled;
 }
 
 /** Opens an incident when signing begins to be refused; what goes on again is in the log alone, people close incidents. */

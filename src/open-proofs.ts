@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type pg from 'pg';
@@ -26,6 +25,8 @@ import type { MerkleRootRow } from './proofs/read-merkle-roots.js';
 import { sealDays } from './proofs/seal-days.js';
 import { SigningKeys } from './proofs/signing-keys.js';
 import { ProofWatch } from './proofs/watch-proofs.js';
+import { UnsignedWatch } from './proofs/watch-unsigned.js';
+import { fingerprintOf, proofFaultReports } from './report-proof-faults.js';
 import { openDirectoryStore } from './storage/directory-store.js';
 import type { ObjectStore } from './storage/object-store.js';
 import { openS3Store } from './storage/s3-store.js';
@@ -50,11 +51,13 @@ export interface ProofNode {
   readonly files: CheckpointFiles;
   readonly publisher: LogPublisher | null;
   readonly anchors: readonly Anchor[];
+  readonly unsigned: UnsignedWatch;
 }
 
 /** Builds the proofs' part of a node; `stack` takes over what has to be closed. */
 export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack): Promise<ProofNode> {
   const { config, log, clock, pool, url, append } = parts;
+  const reports = proofFaultReports({ pool, append });
   const masterKey = await openMasterKey(config);
   const keys = await SigningKeys.open({ database: pool, append, masterKey, origin: config.origin, log });
   const files = new CheckpointFiles(join(config.dataDir, 'checkpoints'));
@@ -64,23 +67,38 @@ export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack)
     store === null
       ? null
       : stack.use(
-          new LogPublisher({ database: pool, url, store, keys, intervalMs: config.store.publishIntervalMs, log }),
+          new LogPublisher({
+            database: pool,
+            url,
+            store,
+            keys,
+            seen: openSeenCheckpoints(config, store),
+            onLoss: reports.loss,
+            intervalMs: config.store.publishIntervalMs,
+            log,
+          }),
         );
   const anchors = await openAnchors(parts, store);
   await publisher?.start(config.anchors.store === 'required');
   const signer = stack.use(
     new CheckpointSigner({
       url,
+      database: pool,
       intervalMs: config.checkpointIntervalMs,
       clock,
       log,
       keys,
       files,
       published: (name) => publisher?.published(name) ?? null,
+      isStoreUnread: (name) => publisher?.isUnread(name) ?? false,
       onRefusal: parts.onRefusal,
     }),
   );
-  const watch = stack.use(new ProofWatch(url, log));
+  const watch = stack.use(new ProofWatch({ url, database: pool, log }));
+  const { checkpointIntervalMs } = config;
+  const unsigned = stack.use(
+    new UnsignedWatch({ database: pool, checkpointIntervalMs, log, onOverdue: reports.unsigned }),
+  );
   const seal = async (name: LogName, until: string | null, sealedBy: string): Promise<MerkleRootRow[]> => {
     const sealed = await sealDays({ pool, signer, append, anchors, sealedBy }, name, until);
     if (sealed.length > 0) await parts.onSealed?.();
@@ -92,6 +110,7 @@ export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack)
     files,
     publisher,
     anchors,
+    unsigned,
   };
 }
 
@@ -110,6 +129,11 @@ async function openMasterKey(config: Config): Promise<Uint8Array> {
 export function openStore({ anchors, store }: Config): ObjectStore | null {
   if (anchors.store === 'off') return null;
   return store.s3 === undefined ? openDirectoryStore(store.folder) : openS3Store(store.s3);
+}
+
+/** What this node saw in a store: another store begins with nothing. */
+export function openSeenCheckpoints({ dataDir }: Config, store: ObjectStore): CheckpointFiles {
+  return new CheckpointFiles(join(dataDir, 'published', fingerprintOf(store.description)));
 }
 
 /** The anchors that new roots get, as configured. Throws CONFIG_INVALID where one is unusable. */
@@ -143,13 +167,8 @@ async function readCertificates(path: string): Promise<string> {
   }
 }
 
-/** Names an error for incidents without its changing parts: the same fault has the same name. */
-export function fingerprintOf(...parts: readonly string[]): string {
-  return createHash('sha256').update(parts.join('\n')).digest('hex').slice(0, 32);
-}
-
 /** What health reports about signing and publishing. */
-export function describeProofs({ services, publisher }: ProofNode) {
+export function describeProofs({ services, publisher, unsigned }: ProofNode) {
   return Object.fromEntries(
     logNames.map((log) => {
       const { refusal, lastError, newestSize } = services.signer.state(log);
@@ -163,6 +182,7 @@ export function describeProofs({ services, publisher }: ProofNode) {
           newestSize,
           publishedSize: published.publishedSize,
           publishingError: published.lastError,
+          unsigned: unsigned.state(log),
         },
       ];
     }),
@@ -177,6 +197,7 @@ export async function readProofFigures(pool: pg.Pool, { services, publisher }: P
       log: figures.log,
       checkpointSize: figures.checkpointSize,
       checkpointAgeSeconds: figures.checkpointAgeSeconds,
+      unsignedAgeSeconds: figures.unsignedAgeSeconds,
       publishedSize,
       signerRefuses: services.signer.state(figures.log).refusal !== null,
       unanchoredEntries: Math.max(0, figures.entries - Math.max(figures.anchoredSize, publishedSize ?? 0)),

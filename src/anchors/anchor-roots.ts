@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from '../access/request-calls.js';
 import { encodeHex } from '../core/bytes.js';
@@ -14,9 +16,18 @@ const passesMax = 1_000;
 /** The first pause after a failure, and the longest, in seconds. */
 const pauseFirstSeconds = 10;
 const pauseMaxSeconds = 3_600;
+/** Held by a run: two at once would ask everybody twice. Nothing else on the database may use this number. */
+const runLock = '7219460237150049';
+/**
+ * A run waits so long for another one, in milliseconds, and then goes on beside it: who holds the lock need not be one of us,
+ * and what is stored is right without it.
+ */
+const lockWaitMs = 60_000;
+const lockLookMs = 200;
 
 export interface AnchorOptions {
-  readonly database: Queryable;
+  /** The application role's pool; its options also open the connection that holds the lock of a run. */
+  readonly database: Queryable & Pick<pg.Pool, 'options'>;
   readonly append: Append;
   readonly anchors: readonly Anchor[];
   readonly log: Logger;
@@ -39,12 +50,13 @@ export interface AnchorRun {
 /**
  * Tries every anchor that is due, oldest day first. Success is stored together with its MerkleRootAnchored entry; a failure
  * is noted with the time of the next attempt, and the first one of an anchor leaves an AnchorFailed entry. Returns how many
- * were anchored and how many failed, and which of those show a fork. To be run by one node at a time.
+ * were anchored and how many failed, and which of those show a fork. Runs of other nodes and commands are waited for.
  *
  * A crash after the outside effect leaves the row pending: the next attempt finds what is there (object store) or gets a
  * second proof (timestamp, witness), of which one is kept.
  */
 export async function anchorRoots(options: AnchorOptions, signal: AbortSignal): Promise<AnchorRun> {
+  await using _turn = await takeTurn(options, signal);
   let anchored = 0;
   let failed = 0;
   const forks: ForkEvidence[] = [];
@@ -55,10 +67,8 @@ export async function anchorRoots(options: AnchorOptions, signal: AbortSignal): 
     for (const task of tasks) {
       signal.throwIfAborted();
       const error = await tryAnchor(options, task, signal);
-      if (error === null) {
-        progress += 1;
-        continue;
-      }
+      if (error === null) progress += 1;
+      if (error === null || error === 'elsewhere') continue;
       failed += 1;
       const { log, date } = task.root;
       if (error.details?.['fork'] === true) forks.push({ log, date, target: task.target, message: error.message });
@@ -91,18 +101,56 @@ async function keepProofs({ database, anchors, log }: AnchorOptions, signal: Abo
   }
 }
 
-/** Null once the root is anchored, else why it is not. */
-async function tryAnchor(options: AnchorOptions, task: AnchorTask, signal: AbortSignal): Promise<DaybookError | null> {
+/** Waits for other runs. Disposing, or the end of the process, lets the next one begin. */
+async function takeTurn({ database, log }: AnchorOptions, signal: AbortSignal): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  const client = new pg.Client({ ...database.options, application_name: 'daybook anchors' });
+  // Where it breaks, the lock is free, and the run goes on.
+  client.on('error', (error) => log.warn({ err: error }, 'the lock of the anchors was lost'));
+  await client.connect();
+  stack.defer(() => client.end());
+  for (let waitedMs = 0; ; waitedMs += lockLookMs) {
+    const { rows } = await client.query<{ held: boolean }>(`SELECT pg_try_advisory_lock(${runLock}) AS held`);
+    if (rows[0]?.held === true) return stack.move();
+    if (waitedMs >= lockWaitMs) break;
+    await delay(lockLookMs, undefined, { signal });
+  }
+  log.warn({ waitedMs: lockWaitMs }, 'another session holds the lock of the anchors for long: going on beside it');
+  return stack.move();
+}
+
+/** Null once the root is anchored, else why it is not; `elsewhere` where somebody else anchored it, or tries it later. */
+async function tryAnchor(
+  options: AnchorOptions,
+  task: AnchorTask,
+  signal: AbortSignal,
+): Promise<DaybookError | 'elsewhere' | null> {
   const anchor = options.anchors.find(({ kind, target }) => kind === task.kind && target === task.target);
+  if (!(await isStillDue(options.database, task))) return 'elsewhere';
   try {
     if (anchor === undefined) throw new Error(`${task.kind} ${task.target} is not configured on this node any more`);
     await storeProof(options, task, await anchor.anchor(task.root, signal));
     return null;
   } catch (error) {
     if (signal.aborted) throw error;
-    await storeFailure(options, task, error);
-    return toDaybookError(error);
+    if (isAnchoredAlready(error)) return 'elsewhere';
+    return (await storeFailure(options, task, error)) ? toDaybookError(error) : 'elsewhere';
   }
+}
+
+/** The task was read together with up to a thousand others, each of which may take its time. */
+async function isStillDue(database: Queryable, { root, kind, target, attempts }: AnchorTask): Promise<boolean> {
+  const found = await database.query(
+    `SELECT FROM public.anchors WHERE log = $1 AND date = $2 AND kind = $3 AND target = $4
+       AND status = 'PENDING' AND attempts = $5`,
+    [root.log, root.date, kind, target, attempts],
+  );
+  return found.rows.length > 0;
+}
+
+/** True where the guard of the table refused to change an anchored root; nothing was recorded. */
+function isAnchoredAlready(error: unknown): boolean {
+  return error instanceof DaybookError && error.code === 'LEDGER_IMMUTABLE';
 }
 
 async function storeProof({ append }: AnchorOptions, task: AnchorTask, proof: AnchorProof): Promise<void> {
@@ -133,7 +181,12 @@ async function storeProof({ append }: AnchorOptions, task: AnchorTask, proof: An
   });
 }
 
-async function storeFailure({ append, database, log }: AnchorOptions, task: AnchorTask, error: unknown): Promise<void> {
+/** False where the root is anchored by now: then there is no failure to speak of. */
+async function storeFailure(
+  { append, database, log }: AnchorOptions,
+  task: AnchorTask,
+  error: unknown,
+): Promise<boolean> {
   const mapped = toDaybookError(error);
   const message = (mapped.code === 'INTERNAL' && error instanceof Error ? error.message : mapped.message).slice(
     0,
@@ -145,16 +198,13 @@ async function storeFailure({ append, database, log }: AnchorOptions, task: Anch
     'a root could not be anchored: trying again',
   );
   const pauseSeconds = Math.min(pauseFirstSeconds * 2 ** Math.min(task.attempts, 20), pauseMaxSeconds);
+  // The guard of the table refuses it for an anchored root (DB001), and with it the entry.
   const update = {
     text: `UPDATE public.anchors SET attempts = attempts + 1, last_error = $5,
              next_attempt_at = clock_timestamp() + make_interval(secs => $6)
-           WHERE log = $1 AND date = $2 AND kind = $3 AND target = $4 AND status = 'PENDING'`,
+           WHERE log = $1 AND date = $2 AND kind = $3 AND target = $4`,
     values: [root.log, root.date, task.kind, task.target, message, pauseSeconds],
   };
-  if (task.attempts > 0) {
-    await database.query(update);
-    return;
-  }
   const entry = serviceEntry({
     category: 'INTEGRITY',
     event: 'AnchorFailed',
@@ -169,7 +219,14 @@ async function storeFailure({ append, database, log }: AnchorOptions, task: Anch
       target: task.target,
     }),
   });
-  await append({ entries: [entry], alongside: async (client) => void (await client.query(update)) });
+  try {
+    if (task.attempts > 0) await database.query(update);
+    else await append({ entries: [entry], alongside: async (client) => void (await client.query(update)) });
+    return true;
+  } catch (refusal) {
+    if (isAnchoredAlready(toDaybookError(refusal))) return false;
+    throw refusal;
+  }
 }
 
 /** A fault of an anchored root. */

@@ -32,8 +32,11 @@ export const breakCodes = {
   FUNCTION_CHANGED: 'a function of the ledger was replaced, added or removed, or its catalogue row rewritten',
   EVENT_TRIGGER_CHANGED: 'a trigger that refuses changes to the schema was disabled, replaced or removed',
   TABLE_CHANGED: 'owner, columns, constraints, rules, policies or children of a ledger table differ',
+  EXTENSION_CHANGED: 'an extension, or a way out to another server, was added, changed or removed',
   ROLE_CHANGED: 'a role of the ledger has other attributes or memberships',
   ATTEMPT_UNEXPLAINED: 'a refused modification and its entry do not belong together',
+  RECORD_MISSING: 'an entry tells of a key, check, incident, root or baseline that is not stored, or stored once less',
+  RECORD_UNEXPLAINED: 'a key, check, incident, root or baseline is not what its entries tell, or has none',
 } as const;
 
 export type BreakCode = keyof typeof breakCodes;

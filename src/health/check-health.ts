@@ -24,6 +24,8 @@ interface ProofHealth {
   readonly canSign: boolean;
   readonly lastError: string | null;
   readonly publishingError: string | null;
+  /** Entries that no checkpoint covers in time; `error`: that could not be seen. */
+  readonly unsigned: { readonly overdue: object | null; readonly error: string | null };
 }
 
 export interface HealthSources {
@@ -61,13 +63,14 @@ export async function checkHealth(sources: HealthSources): Promise<HealthReport>
   const queue = sources.appendQueue();
   const feeds = sources.feeds();
   const brokenFeed = Object.values(feeds).find((feed) => feed.broken !== null);
-  const lock = await timed(() => checkLock(sources.database));
+  const lock = await timed(() => checkLocks(sources.database));
   const all: Record<string, HealthCheck> = {
     ...checks,
     appendQueue: { status: queue.waiting < queue.max ? 'ok' : 'failed', durationMs: 0, ...queue },
     feeds: { status: brokenFeed === undefined ? 'ok' : 'failed', durationMs: 0, logs: feeds },
     ledgerLock: lock,
     signer: checkSigner(sources.proofs()),
+    unsignedEntries: checkUnsigned(sources.proofs()),
     publishing: checkPublishing(sources.proofs()),
     jobs: checkJobs(sources.jobs()),
     reconciliation: {
@@ -87,6 +90,12 @@ export async function checkHealth(sources: HealthSources): Promise<HealthReport>
 function checkSigner(logs: Readonly<Record<string, ProofHealth>>): HealthCheck {
   const fine = Object.values(logs).every((log) => log.refusal === null && log.lastError === null && log.canSign);
   return { status: fine ? 'ok' : 'failed', durationMs: 0, logs };
+}
+
+function checkUnsigned(logs: Readonly<Record<string, ProofHealth>>): HealthCheck {
+  const overdue = Object.values(logs).flatMap(({ unsigned }) => unsigned.overdue ?? []);
+  const errors = Object.values(logs).flatMap(({ unsigned }) => unsigned.error ?? []);
+  return { status: overdue.length + errors.length === 0 ? 'ok' : 'failed', durationMs: 0, overdue, errors };
 }
 
 function checkPublishing(logs: Readonly<Record<string, ProofHealth>>): HealthCheck {
@@ -109,15 +118,20 @@ async function checkDatabase(database: Queryable): Promise<Record<string, unknow
   return answer.rows[0] ?? {};
 }
 
-/** Any role can take an advisory lock, so somebody else's hold on the ledger's is looked for. */
-async function checkLock(database: Queryable): Promise<Record<string, unknown>> {
-  const holders = await database.query<{ pid: number; user_name: string; held_seconds: number }>(
-    'SELECT * FROM daybook.foreign_lock_holders()',
+/** Any role can take an advisory lock, so those that others hold, or the service itself for too long, are looked for. */
+async function checkLocks(database: Queryable): Promise<Record<string, unknown>> {
+  const holders = await database.query<{ pid: number; user_name: string; lock_name: string; held_seconds: number }>(
+    'SELECT pid, user_name, lock_name, held_seconds FROM daybook.foreign_lock_holders() ORDER BY lock_name, pid',
   );
   if (holders.rows.length === 0) return {};
   return {
     failed: true,
-    heldLong: holders.rows.map((row) => ({ pid: row.pid, user: row.user_name, seconds: row.held_seconds })),
+    heldLong: holders.rows.map((row) => ({
+      lock: row.lock_name,
+      pid: row.pid,
+      user: row.user_name,
+      seconds: row.held_seconds,
+    })),
   };
 }
 

@@ -1,5 +1,6 @@
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram } from 'prom-client';
 import { registerProofGauges, type ProofFigures } from './proof-gauges.js';
+import { ScrapedRegistry } from './scraped-registry.js';
 
 /** What the gauges read when they are scraped. */
 export interface MetricSources {
@@ -12,7 +13,7 @@ export interface MetricSources {
 
 /** The node's metrics in Prometheus' names: seconds, bytes, `_total` for counters. */
 export class Metrics {
-  readonly registry = new Registry();
+  readonly registry = new ScrapedRegistry();
   readonly #rootFields: ReadonlySet<string>;
   readonly calls = new Counter({
     name: 'daybook_api_calls_total',

@@ -9,6 +9,7 @@ export interface ProofFigures {
     readonly log: string;
     readonly checkpointSize: number;
     readonly checkpointAgeSeconds: number | null;
+    readonly unsignedAgeSeconds: number;
     readonly publishedSize: number | null;
     readonly signerRefuses: boolean;
     /** Entries that only the database protects: those after the last anchored root or published checkpoint. */
@@ -49,6 +50,11 @@ export function registerProofGauges(registry: Registry, read: () => Promise<Proo
     });
   perLog('daybook_checkpoint_tree_size', 'Entries that the newest checkpoint covers', (log) => log.checkpointSize);
   perLog('daybook_checkpoint_age_seconds', 'Since it was signed', (log) => log.checkpointAgeSeconds);
+  perLog(
+    'daybook_unsigned_age_seconds',
+    'Since the oldest entry was recorded that no checkpoint covers',
+    (log) => log.unsignedAgeSeconds,
+  );
   perLog('daybook_published_tree_size', 'Entries that the published checkpoint covers', (log) => log.publishedSize);
   perLog('daybook_signer_refuses', '1 while signing is refused: the log contradicts a checkpoint', (log) =>
     log.signerRefuses ? 1 : 0,

@@ -8,10 +8,13 @@ import { readCatalogFacts, type CatalogFacts, type EncodedFacts } from './catalo
 import { compareFacts } from './compare-facts.js';
 import { authorOf, integrityEntry, serviceOrigin } from './integrity-entry.js';
 import { withSnapshot } from '../ledger/verify-snapshot.js';
+import { readRestoredEntries } from './verify-records.js';
 
 /** Changes since the baseline before that the entry of a new one repeats. */
 const changesNamedMax = 20;
 const reasonLengthMax = 1_000;
+/** The entry after which no start takes a baseline by itself, until somebody declares the catalogue right. */
+export const baselineWithheld = 'IntegrityBaselineWithheld';
 
 /** A baseline as stored: `factsText` is what was hashed, `factsHash` lower-case hex. */
 interface Baseline {
@@ -81,13 +84,15 @@ export interface EnsureBaselineOptions {
 
 /**
  * Takes a baseline on the first start, and on the record when migrations were executed since the last one, by this start
- * or by one that ended before it could. Otherwise it takes none: a start must not declare tampering to be right. To be called
- * after the migrations and the refusal layers. Returns the reason, or null where the last baseline stands.
+ * or by one that ended before it could. Otherwise it takes none: a start must not declare tampering to be right. Nor does it
+ * where the catalogue differed before a migration, or a baseline that was taken is gone. To be called after the migrations
+ * and the refusal layers, with compareBeforeMigrating before them. Returns the reason, or null where none was taken.
  */
 export async function ensureBaseline(options: EnsureBaselineOptions): Promise<string | null> {
   const reason = await withSnapshot({ url: options.readerUrl }, async (client) => {
     const newest = await readNewestBaseline(client);
-    if (newest === null) return 'first start';
+    if (newest === null) return (await isBaselineDue(client)) ? 'first start' : null;
+    if (await isWithheld(client)) return null;
     const covered = parseFacts(newest.factsText)?.migrations ?? [];
     const { facts } = await readCatalogFacts(client);
     // Only names of this version: a row that somebody wrote into the list of migrations explains nothing.
@@ -102,6 +107,24 @@ export async function ensureBaseline(options: EnsureBaselineOptions): Promise<st
   return reason;
 }
 
+/** True where none was ever taken: nothing is stored, and no entry tells of one, but for those that a restore brought back. */
+export async function isBaselineDue(client: pg.ClientBase): Promise<boolean> {
+  const taken = await client.query(
+    `SELECT FROM public.audit_entries WHERE event = 'IntegrityBaselineSet' AND chain_index >= $1 LIMIT 1`,
+    [await readRestoredEntries(client)],
+  );
+  return taken.rowCount === 0 && (await readNewestBaseline(client)) === null;
+}
+
+/** True where the catalogue differed before a migration, and nobody has declared it right since. */
+async function isWithheld(client: pg.ClientBase): Promise<boolean> {
+  const last = await client.query<{ event: string }>(
+    `SELECT event FROM public.audit_entries WHERE event IN ('IntegrityBaselineSet', '${baselineWithheld}')
+     ORDER BY chain_index DESC LIMIT 1`,
+  );
+  return last.rows[0]?.event === baselineWithheld;
+}
+
 /** The baseline that counts; null when none was ever taken. */
 async function readNewestBaseline(client: pg.ClientBase): Promise<Baseline | null> {
   const found = await client.query<Baseline>(
@@ -113,9 +136,14 @@ async function readNewestBaseline(client: pg.ClientBase): Promise<Baseline | nul
 
 /**
  * Compares the catalogue with the newest baseline, and that baseline with its own hash and with the newest
- * `IntegrityBaselineSet` entry, in the snapshot that `client` is in.
+ * `IntegrityBaselineSet` entry, in the snapshot that `client` is in. With `sinceBaseline`, kinds of objects that the version
+ * which took the baseline did not read are left out: the next one covers them.
  */
-export async function verifyCatalog(client: pg.ClientBase, breaks: BreakList): Promise<void> {
+export async function verifyCatalog(
+  client: pg.ClientBase,
+  breaks: BreakList,
+  options: { readonly sinceBaseline?: boolean } = {},
+): Promise<void> {
   const baseline = await readNewestBaseline(client);
   if (baseline === null) {
     breaks.add('BASELINE_MISSING', null, 'run daybook check-integrity init, once what the catalogue says was reviewed');
@@ -140,7 +168,9 @@ export async function verifyCatalog(client: pg.ClientBase, breaks: BreakList): P
     breaks.add('BASELINE_MISMATCH', null, `the facts of baseline ${baseline.number} are not an object`);
     return;
   }
-  compareFacts(facts, (await readCatalogFacts(client)).facts, breaks);
+  const now = (await readCatalogFacts(client)).facts;
+  const isCompared = ([section]: readonly [string, unknown]) => options.sinceBaseline !== true || section in facts;
+  compareFacts(facts, Object.fromEntries(Object.entries(now).filter(isCompared)) as unknown as CatalogFacts, breaks);
 }
 
 const emptyFacts = { migrations: [] } as unknown as CatalogFacts;

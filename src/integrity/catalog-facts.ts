@@ -41,7 +41,8 @@ function encodeFacts(facts: CatalogFacts): EncodedFacts {
   return { facts, text, hash: hash('sha256', text, 'hex') };
 }
 
-async function readMigrations(client: pg.ClientBase): Promise<string[]> {
+/** Names of the migrations that were executed, in their order; none where there is no ledger yet. */
+export async function readMigrations(client: pg.ClientBase): Promise<string[]> {
   const table = await client.query(`SELECT WHERE to_regclass('public.${MIGRATIONS_TABLE}') IS NOT NULL`);
   if (table.rowCount === 0) return [];
   const { rows } = await client.query<{ name: string }>(

@@ -4,6 +4,10 @@
  * object is changed and changed back; VACUUM, ANALYZE and REINDEX leave it alone. Where normal operation rewrites rows
  * (indexes), or the catalogue keeps it to superusers (roles), it is not read. To be run with search_path = pg_catalog: then each
  * name outside of it is printed with its schema.
+ *
+ * REINDEX CONCURRENTLY writes anew the rows of what stands on an index: constraints by an index, foreign keys, and the
+ * triggers that carry foreign keys out. In place of `xmin` they have `oid`, which stays until they are dropped (such a
+ * trigger has it in its name).
  */
 export const catalogQueries = {
   schemas: `
@@ -37,7 +41,9 @@ export const catalogQueries = {
 
   constraints: `
     SELECT format('%I.%I.%I', space.nspname, relation.relname, item.conname) AS key,
-      pg_get_constraintdef(item.oid) AS definition, item.convalidated::text AS validated, item.xmin::text AS xmin
+      pg_get_constraintdef(item.oid) AS definition, item.convalidated::text AS validated,
+      CASE WHEN item.contype IN ('p', 'u', 'x', 'f') THEN item.oid::text END AS oid,
+      CASE WHEN item.contype NOT IN ('p', 'u', 'x', 'f') THEN item.xmin::text END AS xmin
     FROM pg_catalog.pg_constraint AS item JOIN pg_catalog.pg_class AS relation ON relation.oid = item.conrelid
       JOIN pg_catalog.pg_namespace AS space ON space.oid = relation.relnamespace
     WHERE space.nspname IN ('public', 'daybook')`,
@@ -75,7 +81,8 @@ export const catalogQueries = {
 
   triggers: `
     SELECT format('%I.%I.%I', space.nspname, relation.relname, item.tgname) AS key, item.tgenabled::text AS enabled,
-      item.tgfoid::regprocedure::text AS function, pg_get_triggerdef(item.oid) AS definition, item.xmin::text AS xmin
+      item.tgfoid::regprocedure::text AS function, pg_get_triggerdef(item.oid) AS definition,
+      CASE WHEN NOT item.tgisinternal THEN item.xmin::text END AS xmin
     FROM pg_catalog.pg_trigger AS item JOIN pg_catalog.pg_class AS relation ON relation.oid = item.tgrelid
       JOIN pg_catalog.pg_namespace AS space ON space.oid = relation.relnamespace
     WHERE space.nspname IN ('public', 'daybook')`,
@@ -100,6 +107,38 @@ export const catalogQueries = {
       item.evtenabled::text AS enabled, item.evtfoid::regprocedure::text AS function,
       pg_get_userbyid(item.evtowner)::text AS owner, item.xmin::text AS xmin
     FROM pg_catalog.pg_event_trigger AS item`,
+
+  extensions: `
+    SELECT item.extname::text AS key, pg_get_userbyid(item.extowner)::text AS owner,
+      item.extnamespace::regnamespace::text AS schema, item.extversion AS version, item.xmin::text AS xmin
+    FROM pg_catalog.pg_extension AS item`,
+
+  foreignDataWrappers: `
+    SELECT item.fdwname::text AS key, pg_get_userbyid(item.fdwowner)::text AS owner,
+      item.fdwhandler::regproc::text AS handler, item.fdwvalidator::regproc::text AS validator,
+      item.fdwacl::text AS grants, item.fdwoptions::text AS options, item.xmin::text AS xmin
+    FROM pg_catalog.pg_foreign_data_wrapper AS item`,
+
+  // The service writes the address of its own server, and the mapping, at each start: what counts is where it leads to.
+  foreignServers: `
+    SELECT item.srvname::text AS key, pg_get_userbyid(item.srvowner)::text AS owner, wrapper.fdwname::text AS wrapper,
+      item.srvtype AS type, item.srvversion AS version, item.srvacl::text AS grants,
+      CASE WHEN (target.host = '127.0.0.1' OR target.host LIKE '/%') AND target.port = current_setting('port')
+          AND target.database = current_database() THEN 'this database'
+        ELSE concat(target.host, ':', target.port, '/', target.database) END AS target,
+      target.others::text AS options
+    FROM pg_catalog.pg_foreign_server AS item
+      JOIN pg_catalog.pg_foreign_data_wrapper AS wrapper ON wrapper.oid = item.srvfdw,
+      LATERAL (SELECT min(option_value) FILTER (WHERE option_name = 'host') AS host,
+        min(option_value) FILTER (WHERE option_name = 'port') AS port,
+        min(option_value) FILTER (WHERE option_name = 'dbname') AS database,
+        array_agg(option_name || '=' || option_value ORDER BY option_name)
+          FILTER (WHERE option_name NOT IN ('host', 'port', 'dbname')) AS others
+        FROM pg_options_to_table(item.srvoptions)) AS target`,
+
+  // Whose password it holds, only the owner may read.
+  userMappings: `
+    SELECT format('%I on %I', item.usename, item.srvname) AS key FROM pg_catalog.pg_user_mappings AS item`,
 
   roles: `
     SELECT item.rolname::text AS key, item.rolsuper::text AS superuser, item.rolcreaterole::text AS "createRole",

@@ -18,6 +18,10 @@ const sections: Readonly<Record<CatalogSection, readonly [BreakCode, string]>> =
   rules: ['TABLE_CHANGED', 'rule'],
   policies: ['TABLE_CHANGED', 'policy'],
   children: ['TABLE_CHANGED', 'child table'],
+  extensions: ['EXTENSION_CHANGED', 'extension'],
+  foreignDataWrappers: ['EXTENSION_CHANGED', 'foreign data wrapper'],
+  foreignServers: ['EXTENSION_CHANGED', 'foreign server'],
+  userMappings: ['EXTENSION_CHANGED', 'user mapping'],
   roles: ['ROLE_CHANGED', 'role'],
   memberships: ['ROLE_CHANGED', 'membership'],
   settings: ['ROLE_CHANGED', 'settings of'],
@@ -45,15 +49,26 @@ function describeDifference(before: Facts | undefined, after: Facts | undefined)
   if (before === undefined) return 'was added';
   if (after === undefined) return 'is gone';
   const differing = [...new Set([...Object.keys(before), ...Object.keys(after)])]
-    .filter((fact) => before[fact] !== after[fact])
-    .sort((one, other) => Number(one === 'xmin') - Number(other === 'xmin'));
+    .filter((fact) => before[fact] !== after[fact] && !(isIdentity(fact) && isReadOtherwise(fact, before, after)))
+    .sort((one, other) => Number(isIdentity(one)) - Number(isIdentity(other)));
   if (differing.length === 0) return null;
   return differing.map((fact) => describeFact(fact, before[fact], after[fact])).join('; ');
 }
 
+/** Facts that tell whether a row of the catalogue is still the one it was. */
+function isIdentity(fact: string): boolean {
+  return fact === 'xmin' || fact === 'oid';
+}
+
+/** True where another version of this software, which made the baseline, told the row by another fact or by none. */
+function isReadOtherwise(fact: string, before: Facts, after: Facts): boolean {
+  return before[fact] === undefined || after[fact] === undefined;
+}
+
 function describeFact(fact: string, before: string | undefined, after: string | undefined): string {
   const [was, is] = [before, after].map(shorten);
-  return fact === 'xmin' ? `catalogue row rewritten: xmin was ${was}, is ${is}` : `${fact} was ${was}, is ${is}`;
+  if (fact === 'xmin') return `catalogue row rewritten: xmin was ${was}, is ${is}`;
+  return fact === 'oid' ? `made anew: oid was ${was}, is ${is}` : `${fact} was ${was}, is ${is}`;
 }
 
 function shorten(value: string | undefined): string {

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
+import pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
@@ -17,14 +18,16 @@ import {
 } from './look-for-breaks.js';
 import { getCheck, type CheckKind, type IntegrityCheckRow } from './read-checks.js';
 import { recordCheck } from './record-check.js';
-import { connectForVerification } from '../ledger/verify-snapshot.js';
 
 /** How many entries a sample has where the caller does not say, and at most. */
 const sampleSizeDefault = 1_000;
 const sampleSizeMax = 100_000;
 const recentMinutesDefault = 15;
 
-/** Locks by two numbers are a space of their own, apart from the single-number locks of ledger and migrations. */
+/**
+ * Locks by two numbers are a space of their own, apart from the single-number locks of ledger and migrations.
+ * daybook.foreign_lock_holders() watches these very numbers.
+ */
 const checkLocks: Readonly<Record<CheckKind, readonly [number, number]>> = {
   SAMPLE: [721_946_049, 1],
   RECENT: [721_946_049, 2],
@@ -40,8 +43,8 @@ export interface CheckMetrics {
 }
 
 export interface IntegrityServiceOptions {
-  /** The application role's pool, for reads. */
-  readonly database: Queryable;
+  /** The application role's pool, for reads; its options also open the connection that holds a check's lock. */
+  readonly database: Queryable & Pick<pg.Pool, 'options'>;
   /** The auditor's URL: checks look through a role that can change nothing. */
   readonly readerUrl: string;
   readonly verifyEntries: VerifyEntries;
@@ -117,7 +120,7 @@ export class IntegrityService {
     const { options } = this;
     const { kind, onProgress, signal } = request;
     try {
-      await using _held = await lock(options.readerUrl, kind);
+      await using _held = await lock(options.database.options, kind);
       return await lookForBreaks({
         kind,
         sampleSize,
@@ -139,10 +142,16 @@ export class IntegrityService {
   }
 }
 
-/** Held by a connection of its own until disposal, or until its process dies. Throws INTEGRITY_CHECK_RUNNING. */
-async function lock(url: string, kind: CheckKind): Promise<AsyncDisposable> {
+/**
+ * Held by a connection of its own until disposal, or until its process dies. The connection is the application's, as with
+ * every lock of the service: of another role's, daybook.foreign_lock_holders() tells. Throws INTEGRITY_CHECK_RUNNING.
+ */
+async function lock(connection: pg.ClientConfig, kind: CheckKind): Promise<AsyncDisposable> {
   await using stack = new AsyncDisposableStack();
-  const client = await connectForVerification(url);
+  const client = new pg.Client({ ...connection, application_name: 'daybook check' });
+  // Where it breaks, the lock is free; the check itself goes on.
+  client.on('error', () => undefined);
+  await client.connect();
   stack.defer(() => client.end());
   const { rows } = await client.query<{ held: boolean }>('SELECT pg_try_advisory_lock($1, $2) AS held', [
     ...checkLocks[kind],

@@ -6,6 +6,7 @@ import { chooseRecent, chooseSample, readReach, type EntrySelection, type LogRea
 import type { CheckArea, CheckedRange, CheckKind } from './read-checks.js';
 import { withSnapshot } from '../ledger/verify-snapshot.js';
 import { verifyAttempts } from './verify-attempts.js';
+import { verifyRecords } from './verify-records.js';
 
 /** Verifies single entries: each row on its own, and against its predecessor where it has one. */
 export type VerifyEntries = (
@@ -50,7 +51,7 @@ export interface Findings {
 
 /**
  * Looks at what a check of its kind covers. Every kind compares the catalogue with its baseline, which takes milliseconds;
- * FULL re-derives both logs and compares refused modifications with their entries. Throws what the database reports, and
+ * FULL re-derives both logs and compares refused modifications, keys, incidents, checks and roots with their entries. Throws what the database reports, and
  * the signal's reason.
  */
 export async function lookForBreaks(options: LookOptions): Promise<Findings> {
@@ -58,7 +59,10 @@ export async function lookForBreaks(options: LookOptions): Promise<Findings> {
   const breaks = { signals: new BreakList(), audit: new BreakList(), catalogue: new BreakList() };
   const reaches = await withSnapshot({ url }, async (client) => {
     await verifyCatalog(client, breaks.catalogue);
-    if (kind === 'FULL') await verifyAttempts(client, breaks.audit);
+    if (kind === 'FULL') {
+      await verifyAttempts(client, breaks.audit);
+      await verifyRecords(client, breaks.audit);
+    }
     return readReach(client, options.recentMinutes);
   });
   signal?.throwIfAborted();

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.js';
 import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
+import type { Queryable } from '../ledger/read-entries.js';
 import { logNames, type LogName } from '../ledger/rows.js';
 import { readNewestCheckpoint, type CheckpointRow } from './read-checkpoints.js';
 import { signCheckpointStep, type SigningContext } from './sign-checkpoint.js';
@@ -13,15 +14,18 @@ import { signCheckpointStep, type SigningContext } from './sign-checkpoint.js';
 const proofWaitMs = 10_000;
 /** Checkpoints made because somebody asked are at least so far apart, in milliseconds. */
 const onDemandPauseMs = 50;
+const aborted = Symbol('aborted');
 
 export interface CheckpointSignerOptions extends SigningContext {
   /** URL of the application role. */
   readonly url: string;
+  /** What callers ask is read through this: they must not take the signer's own connections from it. */
+  readonly database: Queryable;
   /** Between two looks at the logs, in milliseconds: a new entry is covered by a checkpoint after about so long. */
   readonly intervalMs: number;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Called once when signing begins to be refused, and null when it goes on again. */
+  /** Called when signing begins to be refused, until it succeeds once, and with null when signing goes on again. */
   readonly onRefusal: (log: LogName, error: DaybookError | null) => Promise<void>;
 }
 
@@ -35,6 +39,8 @@ export interface SignerState {
 
 interface LogState {
   refusal: DaybookError | null;
+  /** Code of the refusal that was reported; what else its message says may change with each entry. */
+  reported: DaybookError['code'] | null;
   lastError: string | null;
   newestSize: number;
   newestSignedAtMs: number | null;
@@ -44,6 +50,7 @@ interface LogState {
 /** Signs each log's head at a steady pace. Every node runs one; the database lets one at a time sign a log. */
 export class CheckpointSigner implements AsyncDisposable {
   readonly #options: CheckpointSignerOptions;
+  readonly #context: SigningContext;
   readonly #pool: pg.Pool;
   readonly #closing = new AbortController();
   readonly #states: Record<LogName, LogState>;
@@ -51,6 +58,7 @@ export class CheckpointSigner implements AsyncDisposable {
 
   constructor(options: CheckpointSignerOptions) {
     this.#options = options;
+    this.#context = { ...options, signal: this.#closing.signal };
     const connection = ledgerConnection(options.url, 'daybook signer');
     this.#pool = new pg.Pool({
       ...connection,
@@ -63,7 +71,14 @@ export class CheckpointSigner implements AsyncDisposable {
     this.#pool.on('error', noteError);
     // One that breaks while a file is written has no query to report it to.
     this.#pool.on('connect', (client) => client.on('error', noteError));
-    const fresh = () => ({ refusal: null, lastError: null, newestSize: 0, newestSignedAtMs: null, round: null });
+    const fresh = () => ({
+      refusal: null,
+      reported: null,
+      lastError: null,
+      newestSize: 0,
+      newestSignedAtMs: null,
+      round: null,
+    });
     this.#states = { signals: fresh(), audit: fresh() };
     this.#running = logNames.map((log) => this.#run(log));
   }
@@ -79,13 +94,13 @@ export class CheckpointSigner implements AsyncDisposable {
    */
   async coveringCheckpoint(log: LogName, size: number): Promise<CheckpointRow> {
     const deadline = AbortSignal.any([AbortSignal.timeout(proofWaitMs), this.#closing.signal]);
-    for (;;) {
-      const newest = await readNewestCheckpoint(this.#pool, log);
-      if (newest !== null && Number(newest.treeSize) >= size) return newest;
+    while (!deadline.aborted) {
+      // A database or a signer that hangs must not keep the caller beyond the deadline.
+      const newest = await unlessAborted(readNewestCheckpoint(this.#options.database, log), deadline);
+      if (newest !== null && newest !== aborted && Number(newest.treeSize) >= size) return newest;
       const { refusal } = this.#states[log];
       if (refusal !== null) throw refusal;
-      if (deadline.aborted) break;
-      await this.#sign(log);
+      await unlessAborted(this.#sign(log), deadline);
       await delay(onDemandPauseMs, undefined, { signal: deadline }).catch(() => undefined);
     }
     throw new DaybookError(
@@ -98,7 +113,7 @@ export class CheckpointSigner implements AsyncDisposable {
   checkpointOfSize(log: LogName, size: number): Promise<CheckpointRow> {
     return this.#withClient(async (client) => {
       for (;;) {
-        const step = await signCheckpointStep(client, log, this.#options, { size, wait: true });
+        const step = await signCheckpointStep(client, log, this.#context, { size, wait: true });
         if ('checkpoint' in step) return step.checkpoint;
         this.#closing.signal.throwIfAborted();
       }
@@ -132,10 +147,11 @@ export class CheckpointSigner implements AsyncDisposable {
     const state = this.#states[log];
     try {
       // A session that holds the lock says nothing about the log: a refusal stands until this node looked itself.
-      if (!(await this.#signHead(log))) return;
+      if (!(await this.#signWithNewKeys(log))) return;
       state.lastError = null;
       if (state.refusal !== null) {
         state.refusal = null;
+        state.reported = null;
         await this.#options.onRefusal(log, null);
       }
     } catch (error) {
@@ -143,13 +159,31 @@ export class CheckpointSigner implements AsyncDisposable {
       if (state.lastError === null) this.#options.log.error({ err: error, log }, 'no checkpoint was signed: trying on');
       state.lastError = mapped.message;
       if (mapped.code !== 'LOG_INCONSISTENT' && mapped.code !== 'SIGNING_UNAVAILABLE') return;
-      const isNew = state.refusal?.message !== mapped.message;
       state.refusal = mapped;
-      if (isNew) {
-        await this.#options
-          .onRefusal(log, mapped)
-          .catch((failure: unknown) => this.#options.log.error({ err: failure }, 'the refusal could not be recorded'));
-      }
+      if (state.reported !== mapped.code) await this.#report(log, mapped);
+    }
+  }
+
+  /** A report that fails is made again in the next round: the record may be what was out of order. */
+  async #report(log: LogName, refusal: DaybookError): Promise<void> {
+    const state = this.#states[log];
+    try {
+      await this.#options.onRefusal(log, refusal);
+      state.reported = refusal.code;
+    } catch (error) {
+      this.#options.log.error({ err: error, log }, 'the refusal could not be recorded: trying on');
+    }
+  }
+
+  /** Before a log is refused, the keys are read anew: another node may have made the one that it was signed with. */
+  async #signWithNewKeys(log: LogName): Promise<boolean> {
+    try {
+      return await this.#signHead(log);
+    } catch (error) {
+      const isNew = this.#states[log].refusal === null && toDaybookError(error).code === 'LOG_INCONSISTENT';
+      if (!isNew) throw error;
+      await this.#options.keys.refresh();
+      return this.#signHead(log);
     }
   }
 
@@ -157,7 +191,7 @@ export class CheckpointSigner implements AsyncDisposable {
   #signHead(log: LogName): Promise<boolean> {
     return this.#withClient(async (client) => {
       for (;;) {
-        const step = await signCheckpointStep(client, log, this.#options);
+        const step = await signCheckpointStep(client, log, this.#context);
         if ('checkpoint' in step) this.#note(log, step.checkpoint);
         if (step.state !== 'behind' || this.#closing.signal.aborted) return step.state !== 'busy';
       }
@@ -181,5 +215,19 @@ export class CheckpointSigner implements AsyncDisposable {
     const state = this.#states[log];
     state.newestSize = Number(checkpoint.treeSize);
     state.newestSignedAtMs = Date.parse(checkpoint.signedAt);
+  }
+}
+
+/** What the work gives, or `aborted` where the signal was faster; the work goes on, and what it throws then is nobody's. */
+async function unlessAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result | typeof aborted> {
+  const { promise, resolve } = Promise.withResolvers<typeof aborted>();
+  const onAbort = () => resolve(aborted);
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+    work.catch(() => undefined);
   }
 }

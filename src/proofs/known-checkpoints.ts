@@ -1,7 +1,7 @@
 import { open, mkdir, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parseCheckpoint, type Checkpoint } from '../core/checkpoint.js';
-import { equalBytes } from '../core/bytes.js';
+import { encodeHex, equalBytes } from '../core/bytes.js';
 import { parseNote, verifyNote } from '../core/signed-note.js';
 import type { VerifierKey } from '../core/verifier-key.js';
 import { DaybookError } from '../errors.js';
@@ -42,6 +42,24 @@ export function readKnownCheckpoint(
     if (error instanceof DaybookError) throw error;
     return refuse(`cannot be read (${(error as Error).message})`);
   }
+}
+
+/**
+ * As readKnownCheckpoint, of a row of the table `checkpoints`, whose size and root must be those of its note. Whoever may
+ * write into the database may have put it there.
+ */
+export function readStoredCheckpoint(
+  row: { readonly treeSize: string; readonly rootHash: string; readonly note: string },
+  origin: string,
+  keys: readonly VerifierKey[],
+): KnownCheckpoint {
+  const stored = readKnownCheckpoint(row.note, 'the table checkpoints', origin, keys);
+  const { size, root } = stored.checkpoint;
+  if (String(size) === row.treeSize && encodeHex(root) === row.rootHash) return stored;
+  throw new DaybookError(
+    'LOG_INCONSISTENT',
+    `the checkpoint of ${row.treeSize} entries of ${origin} is not what its own signed note says: it was changed`,
+  );
 }
 
 /** Throws LOG_INCONSISTENT where one of two checkpoints of the same size must be wrong. */

@@ -8,7 +8,8 @@ import { toDaybookError } from '../ledger/database-errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { logNames, type LogName } from '../ledger/rows.js';
 import type { ObjectStore } from '../storage/object-store.js';
-import { readKnownCheckpoint, type KnownCheckpoint } from './known-checkpoints.js';
+import { keepCheckpoint } from './keep-checkpoint.js';
+import { readKnownCheckpoint, type CheckpointFiles, type KnownCheckpoint } from './known-checkpoints.js';
 import { checkpointKey, publishLog } from './publish-log.js';
 import { readNewestCheckpoint } from './read-checkpoints.js';
 import type { SigningKeys } from './signing-keys.js';
@@ -17,6 +18,13 @@ import type { SigningKeys } from './signing-keys.js';
 const publisherLocks: Readonly<Record<LogName, string>> = { signals: '7219460237150047', audit: '7219460237150048' };
 /** Longest pause after failures, in milliseconds. */
 const pauseMaxMs = 60_000;
+/** The store of a log that does not grow is looked at after so many intervals, and at least so often, in milliseconds. */
+const quietIntervals = 10;
+const quietLookMs = 60_000;
+
+/** How callers of the API hear of the places of a checkpoint; their paths are the operator's affair. */
+const inStore = 'the object store';
+const seenFile = 'the record of what was published';
 
 export interface LogPublisherOptions {
   readonly database: Queryable;
@@ -24,15 +32,31 @@ export interface LogPublisherOptions {
   readonly url: string;
   readonly store: ObjectStore;
   readonly keys: SigningKeys;
+  /** What this node saw published last, kept over restarts: a store that was emptied is noticed by it. */
+  readonly seen: CheckpointFiles;
+  /** Called until it succeeds once where the store lost what was published; the log is published anew meanwhile. */
+  readonly onLoss: (log: LogName, loss: PublicationLoss) => Promise<void>;
   /** Between two publications of a log that grew, in milliseconds. */
   readonly intervalMs: number;
   readonly log: Logger;
+}
+
+/** What a store lost. Sizes are numbers of entries; `found` is null where there is no checkpoint at all. */
+export interface PublicationLoss {
+  readonly store: string;
+  readonly expected: number;
+  readonly found: number | null;
 }
 
 type Published = KnownCheckpoint & { readonly etag: string };
 
 interface PublisherState {
   published: Published | null;
+  /** False until the store answered once. */
+  wasRead: boolean;
+  lookedAtMs: number;
+  /** Size of the lost checkpoint that was reported last. */
+  reportedLoss: number | null;
   lastError: DaybookError | null;
   failures: number;
 }
@@ -51,13 +75,25 @@ export class LogPublisher implements AsyncDisposable {
   constructor(options: LogPublisherOptions) {
     this.#options = options;
     this.#holders = createPool(options);
-    const fresh = () => ({ published: null, lastError: null, failures: 0 });
+    const fresh = () => ({
+      published: null,
+      wasRead: false,
+      lookedAtMs: -Infinity,
+      reportedLoss: null,
+      lastError: null,
+      failures: 0,
+    });
     this.#states = { signals: fresh(), audit: fresh() };
   }
 
   /** The checkpoint that the store held when it was last read; null where it had none or could not be read. */
   published(log: LogName): KnownCheckpoint | null {
     return this.#states[log].published;
+  }
+
+  /** True as long as the store gave no answer, so that nothing is known of what lies there. */
+  isUnread(log: LogName): boolean {
+    return !this.#states[log].wasRead;
   }
 
   state(log: LogName): { readonly publishedSize: number | null; readonly lastError: string | null } {
@@ -115,7 +151,7 @@ export class LogPublisher implements AsyncDisposable {
   async #publishUnderLock(log: LogName): Promise<void> {
     const { database, store } = this.#options;
     const newest = await readNewestCheckpoint(database, log);
-    if (newest === null || Number(newest.treeSize) === this.#states[log].published?.checkpoint.size) return;
+    if (newest === null || !(await this.#isBehind(log, Number(newest.treeSize)))) return;
     const holder = await this.#holders.connect();
     let broken: Error | undefined;
     try {
@@ -138,23 +174,51 @@ export class LogPublisher implements AsyncDisposable {
     }
   }
 
+  /** Whether the store lacks the newest checkpoint; of a log that does not grow it is asked now and then. */
+  async #isBehind(log: LogName, newestSize: number): Promise<boolean> {
+    const state = this.#states[log];
+    if (state.wasRead && state.published?.checkpoint.size !== newestSize) return true;
+    const lookAfterMs = Math.min(this.#options.intervalMs * quietIntervals, quietLookMs);
+    if (state.wasRead && performance.now() - state.lookedAtMs < lookAfterMs) return false;
+    return (await this.#readPublished(log))?.checkpoint.size !== newestSize;
+  }
+
   async #readPublished(log: LogName): Promise<Published | null> {
     const { store, keys } = this.#options;
+    const state = this.#states[log];
     const stored = await store.read(checkpointKey(log));
     const published =
       stored === null
         ? null
         : {
-            ...readKnownCheckpoint(
-              decodeUtf8(stored.bytes),
-              store.description,
-              keys.originOf(log),
-              keys.verifiersOf(log),
-            ),
+            ...readKnownCheckpoint(decodeUtf8(stored.bytes), inStore, keys.originOf(log), keys.verifiersOf(log)),
             etag: stored.etag,
           };
-    this.#states[log].published = published;
+    await this.#compareWithSeen(log, published);
+    state.published = published;
+    state.wasRead = true;
+    state.lookedAtMs = performance.now();
     return published;
+  }
+
+  /** What is published only grows, so less than was seen means that somebody removed it. It is published again. */
+  async #compareWithSeen(log: LogName, published: Published | null): Promise<void> {
+    const { keys, seen, store, onLoss } = this.#options;
+    const state = this.#states[log];
+    const note = await seen.read(log);
+    const expected =
+      note === null
+        ? -1
+        : readKnownCheckpoint(note, seenFile, keys.originOf(log), keys.verifiersOf(log)).checkpoint.size;
+    const found = published?.checkpoint.size ?? null;
+    if ((found ?? -1) < expected) {
+      if (state.reportedLoss === expected) return;
+      await onLoss(log, { store: store.description, expected, found });
+      state.reportedLoss = expected;
+      return;
+    }
+    state.reportedLoss = null;
+    if (published !== null && note !== published.note) await keepCheckpoint(seen, log, published.note);
   }
 }
 

@@ -45,16 +45,24 @@ function checkpoints(context: RequestContext, args: Args) {
   const logs = listLogs(args);
   // One place for each log, as signers of different logs do not wait for each other.
   const places = new Map<LogName, string>();
+  let version = -1;
   const source: EventSource<CheckpointRow> = {
     field: 'checkpointSigned',
     roles: anyRole,
-    changed: (signal) => proofs.watch.changed(signal),
+    changed: (signal) => proofs.watch.changed(version, signal),
     begin: async () => {
       for (const log of logs) places.set(log, await readLastCheckpointNumber(database, log));
     },
     readNext: async () => {
+      version = proofs.watch.version;
       const found = await Promise.all(
-        logs.map((log) => readCheckpointsAfter(database, log, places.get(log) ?? '0', itemsPerRead)),
+        logs.map((log) => {
+          const place = places.get(log) ?? '0';
+          // Subscribers that are up to date stand at one place.
+          return proofs.watch.shared(`checkpoints ${log} ${place}`, () =>
+            readCheckpointsAfter(database, log, place, itemsPerRead),
+          );
+        }),
       );
       const items = found.flat().sort((left, right) => Number(left.number) - Number(right.number));
       for (const { log, number } of items) places.set(log, number);
@@ -74,15 +82,19 @@ function roots(context: RequestContext, args: Args) {
   const log = (args.log as LogName | null | undefined) ?? null;
   // Roots of both logs are numbered under the ledger lock, in the order in which they become visible.
   let place = '0';
+  let version = -1;
   const source: EventSource<MerkleRootRow> = {
     field: 'merkleRootSealed',
     roles: anyRole,
-    changed: (signal) => proofs.watch.changed(signal),
+    changed: (signal) => proofs.watch.changed(version, signal),
     begin: async () => {
       place = await readLastRootNumber(database);
     },
     readNext: async () => {
-      const items = await readRootsAfter(database, log, place, itemsPerRead);
+      version = proofs.watch.version;
+      const items = await proofs.watch.shared(`roots ${log ?? ''} ${place}`, () =>
+        readRootsAfter(database, log, place, itemsPerRead),
+      );
       place = items.at(-1)?.number ?? place;
       return items;
     },

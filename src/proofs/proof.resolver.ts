@@ -26,6 +26,7 @@ import { proveConsistency } from './prove.js';
 import type { CheckpointRow } from './read-checkpoints.js';
 import { readAnchorsOf } from './anchors-of-root.js';
 import { readMerkleRoot, readMerkleRootPage, readLastMerkleRoot, type MerkleRootRow } from './read-merkle-roots.js';
+import { readVerifierKeys } from './read-verifier-keys.js';
 import { parseIndex, parseSize } from './tree-size.js';
 
 /** Who may look at a log: the audit log is for those who may read it. */
@@ -169,9 +170,9 @@ async function prove(
 }
 
 async function listSigningKeys(context: RequestContext): Promise<SigningKey[]> {
-  const { keys } = context.services.proofs;
-  await keys.refresh();
-  return keys.published.map(({ log, verifierKey, validFrom, validUntil }) => ({
+  const { database, proofs } = context.services;
+  const keys = await readVerifierKeys(database, proofs.keys);
+  return keys.map(({ log, verifierKey, validFrom, validUntil }) => ({
     log,
     origin: verifierKey.name,
     keyId: verifierKey.keyId,

@@ -7,6 +7,8 @@ export interface LogFigures {
   readonly entries: number;
   readonly checkpointSize: number;
   readonly checkpointAgeSeconds: number | null;
+  /** Since the oldest entry was recorded that no checkpoint covers; 0 where every entry is covered. */
+  readonly unsignedAgeSeconds: number;
   /** Size of the newest root that some anchor keeps; 0 before the first. */
   readonly anchoredSize: number;
 }
@@ -19,7 +21,9 @@ export async function readLogFigures(database: Queryable): Promise<LogFigures[]>
     ) => `SELECT '${log}' AS log, (SELECT coalesce(max(chain_index) + 1, 0) FROM public.${logs[log].table}) AS entries,
       (SELECT coalesce(max(root.tree_size), 0) FROM public.anchors JOIN public.merkle_roots AS root USING (log, date)
        WHERE log = '${log}' AND status = 'ANCHORED') AS anchored,
-      newest.tree_size AS size, extract(epoch FROM clock_timestamp() - newest.signed_at)::float8 AS age
+      newest.tree_size AS size, extract(epoch FROM clock_timestamp() - newest.signed_at)::float8 AS age,
+      (SELECT greatest(0, extract(epoch FROM clock_timestamp() - ${logs[log].recordedColumn}))::float8
+       FROM public.${logs[log].table} WHERE chain_index = coalesce(newest.tree_size, 0)) AS unsigned
     FROM (SELECT) AS one LEFT JOIN LATERAL (SELECT tree_size, signed_at FROM public.checkpoints WHERE log = '${log}'
       ORDER BY tree_size DESC LIMIT 1) AS newest ON true`,
   );
@@ -29,12 +33,14 @@ export async function readLogFigures(database: Queryable): Promise<LogFigures[]>
     anchored: string;
     size: string | null;
     age: number | null;
+    unsigned: number | null;
   }>(perLog.join(' UNION ALL '));
   return found.rows.map((row) => ({
     log: row.log,
     entries: Number(row.entries),
     checkpointSize: Number(row.size ?? 0),
     checkpointAgeSeconds: row.age,
+    unsignedAgeSeconds: row.unsigned ?? 0,
     anchoredSize: Number(row.anchored),
   }));
 }

@@ -4,13 +4,16 @@ import { encodeCheckpoint } from '../core/checkpoint.js';
 import { consistencyProofNodes, verifyConsistency } from '../core/consistency-proof.js';
 import type { Hash } from '../core/merkle-tree.js';
 import { encodeNote } from '../core/signed-note.js';
+import { tileWidth } from '../core/tile-path.js';
 import { DaybookError } from '../errors.js';
 import { integrateTiles } from '../ledger/integrate-tiles.js';
 import { logs, type LogName } from '../ledger/rows.js';
 import { readFoldedGroups, readTreeRoot } from '../ledger/tree-nodes.js';
+import { keepCheckpoint } from './keep-checkpoint.js';
 import {
   assertSameRoot,
   readKnownCheckpoint,
+  readStoredCheckpoint,
   type CheckpointFiles,
   type KnownCheckpoint,
 } from './known-checkpoints.js';
@@ -20,13 +23,26 @@ import type { SigningKeys } from './signing-keys.js';
 /** Held by the one signer of a log, to the end of its transaction. Nothing else on the database may use these numbers. */
 const signerLocks: Readonly<Record<LogName, string>> = { signals: '7219460237150045', audit: '7219460237150046' };
 /** Full tiles of one transaction: 262,144 entries, so that an old log's first integration shows progress and holds little. */
-const tilesPerStep = 1_024;
+const tilesPerStepMax = 1_024;
+/** How callers of the API hear of the node's own file; its path is the operator's affair. */
+const ownFile = 'the file that this node keeps';
 
 export interface SigningContext {
   readonly keys: SigningKeys;
   readonly files: CheckpointFiles;
   /** The checkpoint that the object store held last, as far as this node knows; null where none or no store. */
   readonly published: (log: LogName) => KnownCheckpoint | null;
+  /** True while there is a store that this node could not read yet: what lies there is unknown. False where nothing is said. */
+  readonly isStoreUnread?: (log: LogName) => boolean;
+  /** Ends a long step between two batches of tiles; nothing of it is stored then. */
+  readonly signal?: AbortSignal;
+}
+
+/** What is asked of a step; `tilesPerStep`: full tiles that one commit adds, 1,024 where nothing is said. */
+interface WantedCheckpoint {
+  readonly size?: number;
+  readonly wait?: boolean;
+  readonly tilesPerStep?: number;
 }
 
 /** What one attempt to sign did. `busy`: another session is at it. `behind`: tiles are still being filled, come again. */
@@ -36,16 +52,17 @@ export type SigningStep =
 /**
  * One step towards a checkpoint of `size` entries, of all there are where `size` is absent, in one transaction under the
  * signer's lock: fills tiles, compares the tree with every checkpoint known, signs, stores. Throws
- * LOG_INCONSISTENT without signing where a known checkpoint is contradicted.
+ * LOG_INCONSISTENT without signing where a known checkpoint is contradicted, OBJECT_STORE_UNAVAILABLE on a node that knows
+ * no checkpoint of its own and could not read the store yet.
  *
- * A crash leaves whole tiles, and at most a file that is one consistent checkpoint ahead. The lock and the row are one
- * transaction: a signer that was stopped and comes back later cannot store anything.
+ * A crash leaves whole tiles that contradict no known checkpoint, and at most a file that is one consistent checkpoint
+ * ahead. The lock and the row are one transaction: a signer that was stopped and comes back later cannot store anything.
  */
 export async function signCheckpointStep(
   client: pg.ClientBase,
   log: LogName,
   context: SigningContext,
-  wanted: { readonly size?: number; readonly wait?: boolean } = {},
+  wanted: WantedCheckpoint = {},
 ): Promise<SigningStep> {
   await client.query('BEGIN');
   try {
@@ -53,7 +70,7 @@ export async function signCheckpointStep(
       await client.query('ROLLBACK');
       return { state: 'busy' };
     }
-    const step = await signUnderLock(client, log, context, wanted.size);
+    const step = await signUnderLock(client, log, context, wanted);
     await client.query('COMMIT');
     return step;
   } catch (error) {
@@ -77,12 +94,14 @@ async function signUnderLock(
   client: pg.ClientBase,
   log: LogName,
   context: SigningContext,
-  wantedSize: number | undefined,
+  wanted: WantedCheckpoint,
 ): Promise<SigningStep> {
   const entries = await readSize(client, log);
-  const size = wantedSize ?? entries;
+  const size = wanted.size ?? entries;
   const newest = await readNewestCheckpoint(client, log);
-  const known = await listKnown(log, context, newest);
+  const kept = await context.files.read(log);
+  if (newest !== null && kept === null && context.isStoreUnread?.(log) === true) throw nothingToCompareWith(log);
+  const known = listKnown(log, context, newest, kept);
   for (const { checkpoint, from } of known) {
     if (checkpoint.size > entries) throw setBack(log, entries, checkpoint.size, from);
   }
@@ -90,8 +109,7 @@ async function signUnderLock(
   const existing = await readCheckpointOfSize(client, log, size);
 
   const largest = Math.max(size, ...known.map(({ checkpoint }) => checkpoint.size));
-  const covered = await integrateTiles(client, log, largest, tilesPerStep);
-  if (covered < largest - (largest % 256)) return { state: 'behind' };
+  const covered = await fillTiles(client, log, context, largest, known, wanted.tilesPerStep ?? tilesPerStepMax);
   const roots = new Map<number, Hash>();
   const rootAt = async (count: number): Promise<Hash> => {
     const root = roots.get(count) ?? (await readTreeRoot(client, log, count));
@@ -99,8 +117,9 @@ async function signUnderLock(
     return root;
   };
   for (const one of known) assertSameRoot(one, await rootAt(one.checkpoint.size));
+  if (covered < largest - (largest % tileWidth)) return { state: 'behind' };
   if (existing !== null) {
-    if (newest !== null && (await context.files.read(log)) !== newest.note) await keepNewest(log, context, newest.note);
+    if (newest !== null && kept !== newest.note) await keepNewest(log, context, newest.note, kept);
     return { state: 'current', checkpoint: existing };
   }
 
@@ -108,7 +127,7 @@ async function signUnderLock(
   if (size < largest) await assertContinued(client, log, size, root, largest, await rootAt(largest));
   const text = encodeCheckpoint({ origin: context.keys.originOf(log), size, root, extensions: [] });
   const note = encodeNote({ text, signatures: context.keys.sign(log, text) });
-  if (known.every(({ checkpoint }) => checkpoint.size < size)) await context.files.write(log, note);
+  if (known.every(({ checkpoint }) => checkpoint.size < size)) await keepCheckpoint(context.files, log, note);
   return { state: 'signed', checkpoint: await storeCheckpoint(client, log, size, encodeHex(root), note) };
 }
 
@@ -132,40 +151,50 @@ async function assertContinued(
   );
 }
 
-/** The file never goes back: a note of a smaller tree does not replace one of a larger. */
-async function keepNewest(log: LogName, context: SigningContext, note: string): Promise<void> {
-  const { keys, files } = context;
-  const kept = await files.read(log);
-  const sizeOf = (text: string, from: string) =>
-    readKnownCheckpoint(text, from, keys.originOf(log), keys.verifiersOf(log)).checkpoint.size;
-  if (kept === null || sizeOf(kept, files.pathOf(log)) < sizeOf(note, 'the table checkpoints')) {
-    await files.write(log, note);
+/**
+ * Fills tiles up to `size`, at most `tilesPerStep` where no known checkpoint covers more than they do. A stored tile cannot be
+ * taken back, so none is left to be committed before every known checkpoint can be compared with it. Returns how many
+ * entries full tiles cover.
+ */
+async function fillTiles(
+  client: pg.ClientBase,
+  log: LogName,
+  { signal }: SigningContext,
+  size: number,
+  known: readonly KnownCheckpoint[],
+  tilesPerStep: number,
+): Promise<number> {
+  for (;;) {
+    const covered = await integrateTiles(client, log, size, tilesPerStep);
+    if (covered >= size - (size % tileWidth) || known.every(({ checkpoint }) => checkpoint.size <= covered))
+      return covered;
+    signal?.throwIfAborted();
   }
 }
 
-async function listKnown(
-  log: LogName,
-  context: SigningContext,
-  newest: CheckpointRow | null,
-): Promise<KnownCheckpoint[]> {
+/** The file never goes back: a note of a smaller tree does not replace one of a larger. */
+async function keepNewest(log: LogName, context: SigningContext, note: string, kept: string | null): Promise<void> {
   const { keys, files } = context;
-  const read = (note: string, from: string) =>
-    readKnownCheckpoint(note, from, keys.originOf(log), keys.verifiersOf(log));
-  const known: KnownCheckpoint[] = [];
-  if (newest !== null) {
-    const stored = read(newest.note, 'the table checkpoints');
-    if (stored.checkpoint.size !== Number(newest.treeSize) || encodeHex(stored.checkpoint.root) !== newest.rootHash) {
-      throw new DaybookError(
-        'LOG_INCONSISTENT',
-        `the newest row of checkpoints for the ${log} log is not what its own signed note says: it was changed`,
-      );
-    }
-    known.push(stored);
+  const sizeOf = (text: string, from: string) =>
+    readKnownCheckpoint(text, from, keys.originOf(log), keys.verifiersOf(log)).checkpoint.size;
+  if (kept === null || sizeOf(kept, ownFile) < sizeOf(note, 'the table checkpoints')) {
+    await keepCheckpoint(files, log, note);
   }
-  const kept = await files.read(log);
-  if (kept !== null) known.push(read(kept, files.pathOf(log)));
-  const published = context.published(log);
-  if (published !== null) known.push(published);
+}
+
+function listKnown(
+  log: LogName,
+  { keys, published }: SigningContext,
+  newest: CheckpointRow | null,
+  kept: string | null,
+): KnownCheckpoint[] {
+  const origin = keys.originOf(log);
+  const verifiers = keys.verifiersOf(log);
+  const known: KnownCheckpoint[] = [];
+  if (newest !== null) known.push(readStoredCheckpoint(newest, origin, verifiers));
+  if (kept !== null) known.push(readKnownCheckpoint(kept, ownFile, origin, verifiers));
+  const inStore = published(log);
+  if (inStore !== null) known.push(inStore);
   return known;
 }
 
@@ -198,5 +227,13 @@ function setBack(log: LogName, entries: number, size: number, from: string): Day
   return new DaybookError(
     'LOG_INCONSISTENT',
     `the ${log} log has ${entries} entries, but ${from} holds a checkpoint of ${size}: the database was set back or its tail removed`,
+  );
+}
+
+/** Somebody who exchanged the database's checkpoints would find here the one signer who cannot know better. */
+function nothingToCompareWith(log: LogName): DaybookError {
+  return new DaybookError(
+    'OBJECT_STORE_UNAVAILABLE',
+    `this node never saw a checkpoint of the ${log} log and cannot read the object store: it signs once it could read it`,
   );
 }

@@ -48,6 +48,8 @@ export class SigningKeys {
   readonly #options: SigningKeyOptions;
   #signers = new Map<LogName, readonly { readonly key: VerifierKey; readonly privateKey: KeyObject }[]>();
   #published: readonly PublishedKey[] = [];
+  /** Keys under another name that were reported already. */
+  readonly #strangers = new Set<string>();
 
   private constructor(options: SigningKeyOptions) {
     this.#options = options;
@@ -55,7 +57,7 @@ export class SigningKeys {
 
   /**
    * Reads the keys, and makes those that are missing, each with its SigningKeyCreated entry in one transaction. Nodes that
-   * start together make one. Throws CONFIG_INVALID where the ledger was begun under another origin.
+   * start together make one. Throws CONFIG_INVALID where a key of another origin signs the ledger.
    */
   static async open(options: SigningKeyOptions): Promise<SigningKeys> {
     const keys = new SigningKeys(options);
@@ -102,13 +104,8 @@ export class SigningKeys {
        FROM public.signing_keys ORDER BY valid_from, key_id`,
     );
     const signers = new Map<LogName, { key: VerifierKey; privateKey: KeyObject }[]>();
-    this.#published = found.rows.map((row) => {
-      if (row.origin !== this.originOf(row.log)) {
-        throw new DaybookError(
-          'CONFIG_INVALID',
-          `this ledger was begun as ${row.origin}: set DAYBOOK_ORIGIN to ${row.origin.replace(/\/[^/]*$/, '')}`,
-        );
-      }
+    const ours = found.rows.filter((row) => this.#isOurs(row));
+    this.#published = ours.map((row) => {
       const key = verifierKeyOf(row.origin, Uint8Array.from(Buffer.from(row.public_key, 'hex')));
       if (row.valid_until === null) {
         const sealed = Buffer.from(row.sealed_private_key, 'hex');
@@ -122,6 +119,26 @@ export class SigningKeys {
       return { log: row.log, verifierKey: key, validFrom: row.valid_from, validUntil: row.valid_until };
     });
     this.#signers = signers;
+  }
+
+  /**
+   * A key of another origin that has ended never signed for this ledger: it is reported once, and neither published nor
+   * trusted. Throws CONFIG_INVALID for one that signs.
+   */
+  #isOurs({ origin, log, key_id: keyId, valid_until: validUntil }: KeyRow): boolean {
+    if (origin === this.originOf(log)) return true;
+    if (validUntil === null) {
+      throw new DaybookError(
+        'CONFIG_INVALID',
+        `this ledger was begun as ${origin}: set DAYBOOK_ORIGIN to ${origin.replace(/\/[^/]*$/, '')}`,
+      );
+    }
+    const name = `${origin} ${keyId}`;
+    if (!this.#strangers.has(name)) {
+      this.#options.log.error({ origin, key: keyId, log }, 'a signing key of another origin is stored: it is ignored');
+      this.#strangers.add(name);
+    }
+    return false;
   }
 
   async #create(log: LogName): Promise<void> {

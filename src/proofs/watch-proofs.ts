@@ -2,43 +2,81 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { ledgerConnection } from '../db/pool.js';
+import type { Queryable } from '../ledger/read-entries.js';
 
-/** How long a subscriber waits at most for a wake-up that was lost, in milliseconds. */
+/** How long a wake-up that was lost is made up for at most, in milliseconds. */
 const pollMs = 1_000;
 const reconnectPauseMs = 1_000;
 
+export interface ProofWatchOptions {
+  /** URL of the application role, for the one connection that listens. */
+  readonly url: string;
+  /** For the polls. */
+  readonly database: Queryable;
+  readonly log: Logger;
+}
+
 /**
- * Wakes whoever waits for a new checkpoint or root. A hint only: waiters look for themselves, and at least each second.
- * Holds one connection that listens.
+ * Wakes whoever waits for a new checkpoint or root, and lets those who ask the same read it once. A notification is a hint:
+ * while anybody waits, one query a second for all of them looks whether there is something new.
  */
 export class ProofWatch implements AsyncDisposable {
+  readonly #options: ProofWatchOptions;
   readonly #closing = new AbortController();
-  readonly #running: Promise<void>;
-  #wake = Promise.withResolvers<void>();
+  readonly #running: Promise<void>[];
+  readonly #waiting = new Set<() => void>();
+  readonly #reads = new Map<string, Promise<unknown>>();
+  /** Last numbers of checkpoints and roots that a poll saw. */
+  #polled: string | null = null;
+  #version = 0;
 
-  constructor(
-    private readonly url: string,
-    private readonly log: Logger,
-  ) {
-    this.#running = this.#run();
+  constructor(options: ProofWatchOptions) {
+    this.#options = options;
+    this.#running = [this.#listen(), this.#poll()];
   }
 
-  /** Resolves at the next change, at the next poll, or when `signal` aborts. */
-  async changed(signal: AbortSignal): Promise<void> {
-    const ended = AbortSignal.any([signal, this.#closing.signal]);
-    const timer = delay(pollMs, undefined, { signal: ended, ref: false }).catch(() => undefined);
-    await Promise.race([this.#wake.promise, timer]);
+  /** Grows with each change that was noticed. To be taken before one reads, and given to `changed` after it. */
+  get version(): number {
+    return this.#version;
+  }
+
+  /** Resolves once there was a change after `version`, and when `signal` aborts. */
+  async changed(version: number, signal: AbortSignal): Promise<void> {
+    if (this.#version > version || signal.aborted || this.#closing.signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const wake = () => resolve();
+    this.#waiting.add(wake);
+    signal.addEventListener('abort', wake, { once: true });
+    try {
+      await promise;
+    } finally {
+      this.#waiting.delete(wake);
+      signal.removeEventListener('abort', wake);
+    }
+  }
+
+  /** The result of `read`, shared by all who ask by the same name before the next change. A failure is not kept. */
+  shared<Result>(name: string, read: () => Promise<Result>): Promise<Result> {
+    const known = this.#reads.get(name) as Promise<Result> | undefined;
+    if (known !== undefined) return known;
+    const result = read();
+    this.#reads.set(name, result);
+    result.catch(() => {
+      if (this.#reads.get(name) === result) this.#reads.delete(name);
+    });
+    return result;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing.abort();
-    await this.#running;
+    for (const wake of this.#waiting) wake();
+    await Promise.all(this.#running);
   }
 
-  async #run(): Promise<void> {
+  async #listen(): Promise<void> {
     const { signal } = this.#closing;
     while (!signal.aborted) {
-      const client = new pg.Client(ledgerConnection(this.url, 'daybook proofs'));
+      const client = new pg.Client(ledgerConnection(this.#options.url, 'daybook proofs'));
       const lost = Promise.withResolvers<void>();
       client.on('error', () => lost.resolve());
       client.on('end', () => lost.resolve());
@@ -50,7 +88,7 @@ export class ProofWatch implements AsyncDisposable {
         await client.query('LISTEN daybook_proofs');
         await lost.promise;
       } catch (error) {
-        this.log.warn({ err: error }, 'listening for checkpoints was interrupted: polling meanwhile');
+        this.#options.log.warn({ err: error }, 'listening for checkpoints was interrupted: polling meanwhile');
       } finally {
         signal.removeEventListener('abort', stop);
         await client.end().catch(() => undefined);
@@ -59,8 +97,33 @@ export class ProofWatch implements AsyncDisposable {
     }
   }
 
-  #wakeAll(): void {
-    this.#wake.resolve();
-    this.#wake = Promise.withResolvers<void>();
+  async #poll(): Promise<void> {
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      await delay(pollMs, undefined, { signal, ref: false }).catch(() => undefined);
+      if (signal.aborted || this.#waiting.size === 0) continue;
+      try {
+        const polled = await readLastNumbers(this.#options.database);
+        if (polled !== this.#polled) this.#wakeAll();
+        this.#polled = polled;
+      } catch (error) {
+        this.#options.log.warn({ err: error }, 'looking for checkpoints failed: trying on');
+      }
+    }
   }
+
+  #wakeAll(): void {
+    this.#version += 1;
+    this.#reads.clear();
+    for (const wake of this.#waiting) wake();
+  }
+}
+
+async function readLastNumbers(database: Queryable): Promise<string> {
+  const found = await database.query<{ numbers: string }>({
+    name: 'read_last_proof_numbers',
+    text: `SELECT concat_ws(' ', (SELECT max(number) FROM public.checkpoints WHERE log = 'signals'),
+      (SELECT max(number) FROM public.checkpoints WHERE log = 'audit'), (SELECT max(number) FROM public.merkle_roots)) AS numbers`,
+  });
+  return found.rows[0]?.numbers ?? '';
 }

@@ -29,7 +29,10 @@ describe('the static layout', () => {
     await using session = await openSession(service.database.urls.application);
     await session.run(insertSignalsSql(600));
     await session.run(insertEntriesSql(300));
-    await waitUntil('the logs are published', async () => (await publishedSize(service, 'signals')) === 600);
+    await waitUntil('both logs are published', async () => {
+      const [signals, audit] = [await publishedSize(service, 'signals'), await publishedSize(service, 'audit')];
+      return signals === 600 && audit >= 900;
+    });
     const keys = await keysOf(service);
     const { folder } = service.context.config.store;
     const readers = [

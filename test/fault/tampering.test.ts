@@ -35,6 +35,8 @@ beforeAll(async () => {
   await using session = await openSession(filled.urls.application);
   await session.run(insertSignalsSql(signals));
   await session.run(insertEntriesSql(entries));
+  const opened = await service.call('mutation { openIncident(input: { title: "kept" }) { incident { id } } }');
+  expect(opened.errors).toBeUndefined();
   const sizes = await session.run('SELECT max(chain_index) + 1 AS size FROM audit_entries');
   await waitUntil('all entries are published', async () => {
     const text = await (await fetch(`${service.url}/metrics`)).text();
@@ -93,6 +95,10 @@ const recomputeTiles = `
     SELECT chain_index / 256 AS tile, string_agg(verification_hash, ''::bytea ORDER BY chain_index) AS hashes
     FROM audit_entries GROUP BY 1) AS made
   WHERE ledger_tiles.log = 'audit' AND level = 0 AND ledger_tiles.tile = made.tile`;
+
+/** As withoutGuards, of a table beside the logs. */
+const withoutGuardsOf = (table: string, sql: string) =>
+  withoutGuards(`ALTER TABLE ${table} DISABLE TRIGGER USER; ${sql}`);
 
 const triggerChanged = { area: 'catalogue', code: 'TRIGGER_CHANGED', index: null };
 
@@ -223,6 +229,27 @@ const tamperings: readonly Tampering[] = [
       );
     },
     found: [{ area: 'signals', code: 'UNKNOWN_KEY', index: expect.anything() as unknown as number }],
+  },
+  {
+    name: 'an incident removed',
+    run: (session) => session.run(withoutGuardsOf('incidents', `DELETE FROM incidents WHERE title = 'kept'`)),
+    found: [triggerChanged, { area: 'audit', code: 'RECORD_MISSING', index: expect.any(Number) as unknown as number }],
+  },
+  {
+    name: 'an API key made by plain SQL',
+    run: (session) =>
+      session.run(
+        `INSERT INTO api_keys (name, role, prefix, key_hash) VALUES ('x', 'ADMIN', 'daybook_1', sha256('x'))`,
+      ),
+    found: [{ area: 'audit', code: 'RECORD_UNEXPLAINED', index: null }],
+  },
+  {
+    name: 'a signing key exchanged',
+    run: (session) =>
+      session.run(
+        withoutGuardsOf('signing_keys', `UPDATE signing_keys SET public_key = sha256('x') WHERE log = 'signals'`),
+      ),
+    found: [{ area: 'audit', code: 'RECORD_UNEXPLAINED', index: expect.any(Number) as unknown as number }],
   },
   {
     name: "a checkpoint's root replaced together with its note",

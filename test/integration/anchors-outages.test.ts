@@ -82,6 +82,38 @@ const publishedSizeOf = (log: string) => `daybook_published_tree_size{log="${log
     await expectLedgerIntact(service.database.urls.auditor);
   });
 
+  test('best-effort: a node that never saw a checkpoint signs nothing before it could look into the store', async () => {
+    await using relay = await startTcpRelay(server.endpoint);
+    const bucket = await createTestBucket(client, 'versioned');
+    const environment = {
+      ...fast,
+      DAYBOOK_S3_BUCKET: bucket,
+      DAYBOOK_S3_ENDPOINT: relay.endpoint,
+      DAYBOOK_MASTER_KEY: '11'.repeat(32),
+    };
+    await using database = await createTestDatabase();
+    await using session = await openSession(database.urls.application);
+    {
+      await using before = await startTestService({ database, environment });
+      await session.run(insertSignalsSql(3));
+      await waitUntil('3 are published', async () => (await readMetric(before, publishedSizeOf('signals'))) === 3);
+    }
+    relay.set('cut');
+    await session.run(insertSignalsSql(5));
+    await using fresh = await startTestService({ database, environment });
+    const { signer } = fresh.context.services.proofs;
+    await waitUntil('it says why it does not sign', () => signer.state('signals').lastError?.includes('object store'));
+    expect((await readHealth(fresh)).checks.signer.status).toBe('failed');
+    expect(await session.value("SELECT max(tree_size) FROM checkpoints WHERE log = 'signals'")).toBe('3');
+    const { errors } = await fresh.call('{ inclusionProof(log: SIGNALS, index: "7") { hashes } }');
+    expect(errors?.[0]?.extensions).toMatchObject({ code: 'NOT_YET_SIGNED', retryable: true });
+
+    relay.set('open');
+    await waitUntil('it signs', async () => (await readMetric(fresh, sizeOf('signals'))) === 8);
+    await waitUntil('8 are published', async () => (await readMetric(fresh, publishedSizeOf('signals'))) === 8);
+    await expectLedgerIntact(database.urls.auditor);
+  });
+
   test.each([
     ['the server cannot be reached', 'OBJECT_STORE_UNAVAILABLE'],
     ['the bucket does not exist', 'OBJECT_STORE_REFUSED'],

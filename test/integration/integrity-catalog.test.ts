@@ -108,6 +108,57 @@ describe('a change by a superuser is found and named', () => {
       'constraint public.signals.signals_action_known: catalogue row rewritten: xmin was',
     ],
     [
+      'a primary key removed and added again',
+      `ALTER TABLE public.incidents DROP CONSTRAINT incidents_pkey;
+       ALTER TABLE public.incidents ADD CONSTRAINT incidents_pkey PRIMARY KEY (id)`,
+      'TABLE_CHANGED',
+      'constraint public.incidents.incidents_pkey: made anew: oid was',
+    ],
+    [
+      'a foreign key removed and added again',
+      `ALTER TABLE public.anchors DROP CONSTRAINT anchors_log_date_fkey;
+       ALTER TABLE public.anchors ADD CONSTRAINT anchors_log_date_fkey
+         FOREIGN KEY (log, date) REFERENCES public.merkle_roots (log, date)`,
+      'TABLE_CHANGED',
+      'constraint public.anchors.anchors_log_date_fkey: made anew: oid was',
+    ],
+    [
+      'the address at which attempts are recorded',
+      `ALTER SERVER daybook_attempts OPTIONS (SET port '1')`,
+      'EXTENSION_CHANGED',
+      'foreign server daybook_attempts: target was this database, is 127.0.0.1:1/',
+    ],
+    [
+      'how attempts are recorded',
+      `ALTER SERVER daybook_attempts OPTIONS (SET connect_timeout '600')`,
+      'EXTENSION_CHANGED',
+      'foreign server daybook_attempts: options was {connect_timeout=2}, is {connect_timeout=600}',
+    ],
+    [
+      'who records attempts',
+      'DROP USER MAPPING FOR daybook_owner SERVER daybook_attempts',
+      'EXTENSION_CHANGED',
+      'user mapping daybook_owner on daybook_attempts: is gone',
+    ],
+    [
+      'a way to another server',
+      `CREATE SERVER elsewhere FOREIGN DATA WRAPPER dblink_fdw OPTIONS (host '192.0.2.1')`,
+      'EXTENSION_CHANGED',
+      'foreign server elsewhere: was added',
+    ],
+    [
+      'the right to a foreign data wrapper',
+      'GRANT USAGE ON FOREIGN DATA WRAPPER dblink_fdw TO PUBLIC',
+      'EXTENSION_CHANGED',
+      'foreign data wrapper dblink_fdw: grants was',
+    ],
+    [
+      'an extension',
+      'CREATE SCHEMA aside; CREATE EXTENSION citext SCHEMA aside',
+      'EXTENSION_CHANGED',
+      'extension citext: was added',
+    ],
+    [
       'a unique index removed',
       'DROP INDEX public.signals_supersedes_key',
       'TABLE_CHANGED',
@@ -230,6 +281,8 @@ describe('what normal operation does gives no break', () => {
     ['ANALYZE', 'ANALYZE'],
     ['REINDEX of a table', 'REINDEX TABLE public.signals'],
     ['REINDEX of the schema', 'REINDEX SCHEMA public'],
+    ['REINDEX CONCURRENTLY of a table that others refer to', 'REINDEX TABLE CONCURRENTLY public.checkpoints'],
+    ['REINDEX CONCURRENTLY of the schema', 'REINDEX SCHEMA CONCURRENTLY public'],
     ['temporary tables', 'CREATE TEMP TABLE scratch (number integer); DROP TABLE scratch'],
   ])('%s', async (_, sql) => {
     await superuser.run(sql);

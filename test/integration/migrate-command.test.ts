@@ -163,7 +163,7 @@ test('undoing a ledger with one entry is refused by the database itself', async 
     ),
   );
   const input = { url: database.urls.migrator, migrations: migrationsList, log };
-  expect(await migrateDown(input)).toBe('0002-proofs');
+  for (const name of names.slice(1).reverse()) expect(await migrateDown(input)).toBe(name);
   await expect(migrateDown(input)).rejects.toMatchObject({ code: 'MIGRATION_REFUSED' });
   const status = await readMigrationStatus(database.urls.auditor, names);
   expect(status.executed.map(({ name }) => name)).toEqual(['0001-ledger']);

@@ -24,7 +24,7 @@ beforeEach(async () => {
   await using application = await openSession(database.urls.application);
   await application.run(insertSignalsSql(300));
   await application.run(insertEntriesSql(entries - 300));
-  tree = await openSignedTree(database.urls.application, 'audit');
+  tree = await openSignedTree(database.urls.superuser, 'audit');
   await tree.integrate();
   await tree.sign(0, 5, 256, 700);
   days = await readDays();
@@ -252,7 +252,7 @@ describe('verification finds', () => {
       superuser,
       'DELETE FROM public.merkle_roots; DELETE FROM public.checkpoints; DELETE FROM public.signing_keys',
     );
-    await using forged = await openSignedTree(database.urls.application, 'audit', 7);
+    await using forged = await openSignedTree(database.urls.superuser, 'audit', 7);
     await forged.integrate();
     await forged.seal(...days);
     expect(await verify()).toMatchObject({ breaks: [], signer: 'database' });

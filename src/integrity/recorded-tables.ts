@@ -1,0 +1,127 @@
+/** What an entry's details hold, whatever somebody wrote there. */
+export type Details = Readonly<Record<string, unknown>>;
+
+/**
+ * One kind of row that is stored together with an entry, and how the two must agree. Values are compared as text; an absent
+ * one is null.
+ */
+export interface RecordedKind {
+  /** For messages, with an article. */
+  readonly name: string;
+  /** Rows: `key`, the resource that their entry names, `turn`, by which rows of one key are ordered, and columns of text. */
+  readonly rows: string;
+  /** Events of the entries. */
+  readonly events: readonly string[];
+  /** Where only the first entry of a key counts: what is done a second time changes nothing and is on record again. */
+  readonly firstOnly?: true;
+  /** What the columns must be, by the entry. */
+  readonly told: (details: Details, actor: string | null) => Readonly<Record<string, string | null>>;
+}
+
+const time = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
+/** Every table whose rows have entries, an explicit list; each step of a row is a kind of its own. */
+export const recordedKinds: readonly RecordedKind[] = [
+  {
+    name: 'an API key',
+    rows: `SELECT concat('api-key/', id) AS key, created_at AS turn, name, role, prefix, ${time('expires_at')} AS expires,
+        coalesce(created_by, 'daybook') AS author FROM public.api_keys`,
+    events: ['ApiKeyCreated'],
+    told: ({ name, keyRole, prefix, expiresAt }, actor) => ({
+      name: textOf(name),
+      role: textOf(keyRole),
+      prefix: textOf(prefix),
+      expires: textOf(expiresAt),
+      author: actor,
+    }),
+  },
+  {
+    name: 'a revoked API key',
+    rows: `SELECT concat('api-key/', id) AS key, revoked_at AS turn, coalesce(revoked_by, 'unknown') AS author
+      FROM public.api_keys WHERE revoked_at IS NOT NULL`,
+    events: ['ApiKeyRevoked'],
+    firstOnly: true,
+    told: (_details, actor) => ({ author: actor ?? 'unknown' }),
+  },
+  {
+    name: 'a signing key',
+    rows: `SELECT concat('signing-key/', key_id) AS key, valid_from AS turn, log,
+        concat(origin, '+', key_id, '+', replace(encode('\\x01'::bytea || public_key, 'base64'), E'\\n', '')) AS verifier
+      FROM public.signing_keys`,
+    events: ['SigningKeyCreated'],
+    told: ({ log, verifierKey }) => ({ log: textOf(log), verifier: textOf(verifierKey) }),
+  },
+  {
+    name: 'an incident',
+    rows: `SELECT concat('incident/', id) AS key, number AS turn, kind, fingerprint, title, opened_by AS author
+      FROM public.incidents`,
+    events: ['IncidentOpened'],
+    told: ({ kind, fingerprint, title }, actor) => ({
+      kind: textOf(kind),
+      fingerprint: textOf(fingerprint),
+      title: textOf(title),
+      author: actor ?? 'unknown',
+    }),
+  },
+  {
+    // Whoever closes an incident that nobody acknowledged acknowledges it.
+    name: 'an acknowledged incident',
+    rows: `SELECT concat('incident/', id) AS key, number AS turn, acknowledged_by AS author, acknowledgement_note AS note
+      FROM public.incidents WHERE status <> 'OPEN'`,
+    events: ['IncidentAcknowledged', 'IncidentClosed'],
+    firstOnly: true,
+    told: ({ note }, actor) => ({ author: actor ?? 'unknown', note: textOf(note) }),
+  },
+  {
+    name: 'a closed incident',
+    rows: `SELECT concat('incident/', id) AS key, number AS turn, closed_by AS author, closing_note AS note
+      FROM public.incidents WHERE status = 'CLOSED'`,
+    events: ['IncidentClosed'],
+    told: ({ note }, actor) => ({ author: actor ?? 'unknown', note: textOf(note) }),
+  },
+  {
+    name: 'an integrity check',
+    rows: `SELECT concat('integrity-check/', id) AS key, number AS turn, kind, result, entries_checked::text AS entries,
+        failed_verifications::text AS failed, round(duration_ms)::text AS duration, ranges::text AS ranges, error,
+        requested_by AS author FROM public.integrity_checksum_log`,
+    events: ['IntegrityChecked'],
+    told: ({ kind, result, entries, failedVerifications, durationMs, ranges, error }, actor) => ({
+      kind: textOf(kind),
+      result: textOf(result),
+      entries: textOf(entries),
+      failed: textOf(failedVerifications),
+      duration: typeof durationMs === 'number' ? String(durationMs) : null,
+      // Canonical in both places, so parsing and writing leaves the order of keys.
+      ranges: JSON.stringify(ranges) ?? null,
+      error: textOf(error),
+      author: actor ?? 'unknown',
+    }),
+  },
+  {
+    name: "a day's root",
+    rows: `SELECT concat(sealed.log, '/', sealed.date) AS key, sealed.number AS turn, sealed.log, sealed.date::text AS date,
+        sealed.tree_size::text AS size, sealed.entries_of_day::text AS "ofDay", encode(signed.root_hash, 'hex') AS root,
+        sealed.sealed_by AS author
+      FROM public.merkle_roots AS sealed LEFT JOIN public.checkpoints AS signed USING (log, tree_size)`,
+    events: ['MerkleRootSealed'],
+    told: ({ log, date, treeSize, entriesOfDay, rootHash }, actor) => ({
+      log: textOf(log),
+      date: textOf(date),
+      size: textOf(treeSize),
+      ofDay: textOf(entriesOfDay),
+      root: textOf(rootHash),
+      author: actor,
+    }),
+  },
+  {
+    name: 'an integrity baseline',
+    rows: `SELECT concat('integrity-baseline/', encode(facts_hash, 'hex')) AS key, number AS turn, reason,
+        taken_by AS author FROM public.integrity_baselines`,
+    events: ['IntegrityBaselineSet'],
+    told: ({ reason }, actor) => ({ reason: textOf(reason), author: actor ?? 'unknown' }),
+  },
+];
+
+function textOf(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
