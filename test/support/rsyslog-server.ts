@@ -1,0 +1,164 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { promisify } from 'node:util';
+import { findFreePort } from './test-server.js';
+import { waitUntil } from './wait-until.js';
+
+const run = promisify(execFile);
+
+/** A message as rsyslog received it. */
+interface ReceivedMessage {
+  readonly index: number;
+  readonly id: string;
+  readonly text: string;
+}
+
+/** rsyslog with TLS on loopback, which takes clients with a certificate of its own authority alone. */
+export interface RsyslogServer extends AsyncDisposable {
+  readonly port: number;
+  readonly caFile: string;
+  readonly clientCertFile: string;
+  readonly clientKeyFile: string;
+  /** Every message so far, in the order of arrival. */
+  read(): Promise<ReceivedMessage[]>;
+  /** Ends it in order: everything that it read is in its file then. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
+}
+
+const programs = [
+  ...['/usr/sbin', ...(process.env.PATH ?? '').split(delimiter)].map((folder) => join(folder, 'rsyslogd')),
+].filter(existsSync);
+const tlsDriver = '/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so';
+const program = programs[0] ?? '';
+
+export const hasRsyslog = program !== '' && (process.arch !== 'x64' || existsSync(tlsDriver));
+
+if (!hasRsyslog) {
+  // eslint-disable-next-line no-console -- a suite that is left out says so where nobody can miss it
+  console.warn('LEFT OUT: tests of syslog over TLS, for rsyslogd is missing (apt-get install rsyslog rsyslog-gnutls).');
+}
+
+export async function startRsyslog(): Promise<RsyslogServer> {
+  const folder = await mkdtemp(join(tmpdir(), 'daybook-rsyslog-'));
+  const at = (name: string) => join(folder, name);
+  const port = await findFreePort();
+  let child: ChildProcess | null = null;
+  let output = '';
+  const start = async () => {
+    const started = spawn(program, ['-n', '-f', at('rsyslog.conf'), '-i', at('rsyslog.pid')], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child = started;
+    for (const stream of [started.stdout, started.stderr]) stream.on('data', (chunk) => (output += String(chunk)));
+    await waitUntil('rsyslog listens', () => {
+      if (started.exitCode !== null) throw new Error(`rsyslogd ended with ${started.exitCode}: ${output}`);
+      return isListening(port);
+    });
+  };
+  const stop = async () => {
+    const running = child;
+    child = null;
+    if (running === null || running.exitCode !== null) return;
+    const exited = once(running, 'exit');
+    running.kill('SIGTERM');
+    await exited;
+  };
+  const dispose = async () => {
+    await stop();
+    await rm(folder, { recursive: true, maxRetries: 5 });
+  };
+  try {
+    await makeCertificates(folder);
+    await writeFile(at('rsyslog.conf'), settings(folder, port));
+    await start();
+  } catch (error) {
+    await dispose();
+    throw error;
+  }
+  return {
+    port,
+    caFile: at('ca.pem'),
+    clientCertFile: at('client.pem'),
+    clientKeyFile: at('client.key'),
+    read: async () => parseMessages(await readFile(at('received'), 'utf8').catch(() => '')),
+    stop,
+    start,
+    [Symbol.asyncDispose]: dispose,
+  };
+}
+
+function parseMessages(text: string): ReceivedMessage[] {
+  return text
+    .split('\n')
+    .filter((line) => line.includes('[daybook@'))
+    .map((line) => {
+      const [, index, id, message] =
+        /^<\d+>1 \S+ \S+ daybook - \S+ \[daybook@\d+ index="(\d+)" id="([^"]+)" hash="[0-9a-f]{64}"\] (.*)$/.exec(
+          line,
+        ) ?? [];
+      if (index === undefined || id === undefined) throw new Error(`this is no message of ours: ${line}`);
+      return { index: Number(index), id, text: message ?? '' };
+    });
+}
+
+function settings(folder: string, port: number): string {
+  const at = (name: string) => join(folder, name);
+  return `global(
+  workDirectory="${folder}" maxMessageSize="64k" parser.escapeControlCharactersOnReceive="off"
+  defaultNetstreamDriver="gtls" defaultNetstreamDriverCAFile="${at('ca.pem')}"
+  defaultNetstreamDriverCertFile="${at('server.pem')}" defaultNetstreamDriverKeyFile="${at('server.key')}"
+)
+module(load="imtcp" streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="x509/certvalid")
+input(type="imtcp" port="${port}" address="127.0.0.1")
+template(name="whole" type="string" string="%rawmsg%\\n")
+action(type="omfile" file="${at('received')}" template="whole")
+`;
+}
+
+/** An authority, and certificates of it for a server at 127.0.0.1 and for a client. */
+async function makeCertificates(folder: string): Promise<void> {
+  const openssl = (...args: string[]) => run('openssl', args, { cwd: folder });
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  await openssl(
+    'req',
+    '-x509',
+    ...key,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+    '-subj',
+    '/CN=test authority',
+    '-days',
+    '2',
+  );
+  for (const [name, extension] of [
+    ['server', 'subjectAltName=IP:127.0.0.1'],
+    ['client', 'extendedKeyUsage=clientAuth'],
+  ] as const) {
+    await openssl('req', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
+    await writeFile(join(folder, `${name}.ext`), extension);
+    await openssl(
+      ...['x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial'],
+      ...['-out', `${name}.pem`, '-days', '2', '-extfile', `${name}.ext`],
+    );
+  }
+}
+
+async function isListening(port: number): Promise<boolean> {
+  const socket = connect({ port, host: '127.0.0.1' });
+  try {
+    await once(socket, 'connect');
+    return true;
+  } catch {
+    return false;
+  } finally {
+    socket.destroy();
+  }
+}
