@@ -1,6 +1,7 @@
 import { api } from './api.bench.js';
 import { appendBatch } from './append-batch.bench.js';
 import { appendSingle } from './append-single.bench.js';
+import { auditQueries } from './audit-queries.bench.js';
 import type { Bench } from './comparison.js';
 import { fanOut } from './fan-out.bench.js';
 import { list } from './list.bench.js';
@@ -18,5 +19,6 @@ export const benches: Readonly<Record<string, Bench>> = {
   seal,
   proof,
   verify,
+  'audit-queries': auditQueries,
   pack,
 };

@@ -18,6 +18,8 @@ export interface Comparison {
   readonly rounds: number;
   /** Null for a line that only informs. */
   readonly target: Target | null;
+  /** What stands below the table, as in a query's plan. */
+  readonly details?: string;
 }
 
 /** What a bench is given. */
@@ -26,6 +28,8 @@ export interface BenchContext {
   readonly progress: (share: number, doing: string) => void;
   /** Aborted when the run is to end: the bench throws its reason and leaves nothing behind. */
   readonly signal: AbortSignal;
+  /** Entries of the larger log where a bench compares two sizes. */
+  readonly entriesOfLarge: number;
 }
 
 /** Measures ours against its baseline on a server of its own, which is gone when the promise settles. */

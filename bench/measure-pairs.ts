@@ -3,7 +3,7 @@ import type { BenchContext, Comparison } from './comparison.js';
 /** Does one round's work and returns what it measured. */
 export type Measure = () => Promise<number>;
 
-export interface PairOptions extends BenchContext {
+export interface PairOptions extends Pick<BenchContext, 'progress' | 'signal'> {
   /** Pairs that count. */
   readonly rounds: number;
   /** Pairs before them that fill caches and let the compiler see the code. */

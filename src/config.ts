@@ -59,6 +59,7 @@ const environmentShape = {
   DAYBOOK_ANCHOR_WITNESS: anchorMode.optional(),
   DAYBOOK_WITNESSES: z.string().optional(),
   DAYBOOK_INTEGRITY_RECENT_MINUTES: z.coerce.number().int().min(1).max(1_440).default(15),
+  DAYBOOK_REDACTION_RULES_FILE: z.string().optional(),
   DAYBOOK_PACK_DIR: z.string().optional(),
   DAYBOOK_PACK_RETENTION_DAYS: z.coerce.number().int().min(1).max(36_525).default(90),
   DAYBOOK_PACK_LOCK_DAYS: z.coerce.number().int().min(1).max(36_525).default(2_557),
@@ -72,6 +73,11 @@ const environmentShape = {
     .regex(/^(off|\/.*)$/, 'must be off or an absolute path')
     .optional(),
   DAYBOOK_TRACE_WINDOW_MINUTES: z.coerce.number().int().min(1).max(44_640).default(1_440),
+  DAYBOOK_LOG_FILES: z.enum(['on', 'off']).default('on'),
+  DAYBOOK_LOG_DIR: z.string().optional(),
+  DAYBOOK_LOG_GZIP: z.enum(['on', 'off']).default('on'),
+  DAYBOOK_LOG_KEY_FILE: z.string().optional(),
+  DAYBOOK_SINKS_FILE: z.string().optional(),
   DAYBOOK_JOBS: z.enum(['on', 'off']).default('on'),
 } as const;
 
@@ -126,10 +132,16 @@ export interface Config {
   readonly anchors: AnchorConfig;
   /** What each sample of the integrity monitor adds at the end of both logs, in minutes. */
   readonly integrityRecentMinutes: number;
+  /** File with rules of redaction to add to those of every node. */
+  readonly redactionRulesFile: string | undefined;
   readonly packs: PackConfig;
   readonly configSnapshots: ConfigSnapshotConfig;
   /** How long after a signal its orders, and events without its id, are looked for, in milliseconds. */
   readonly traceWindowMs: number;
+  /** Files by day that the audit log is written to; undefined where they are off. */
+  readonly logFiles: LogFileConfig | undefined;
+  /** JSON file with further sinks of the audit log. */
+  readonly sinksFile: string | undefined;
   /** Whether this node runs background jobs: sealing, anchoring, integrity checks. */
   readonly runsJobs: boolean;
   /** Every setting by its variable, defaults included: for snapshots of the configuration. Holds secrets. */
@@ -169,6 +181,14 @@ interface PackConfig {
   readonly retentionDays: number;
   /** Days that a pack is locked in a store that can lock. */
   readonly lockDays: number;
+}
+
+interface LogFileConfig {
+  readonly folder: string;
+  /** Whether finished days are compressed. */
+  readonly gzip: boolean;
+  /** File with the key that lines are encrypted with. */
+  readonly keyFile: string | undefined;
 }
 
 interface AnchorConfig {
@@ -239,6 +259,8 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
       witnesses: values.DAYBOOK_WITNESSES,
     },
     integrityRecentMinutes: values.DAYBOOK_INTEGRITY_RECENT_MINUTES,
+    redactionRulesFile:
+      values.DAYBOOK_REDACTION_RULES_FILE === undefined ? undefined : resolve(values.DAYBOOK_REDACTION_RULES_FILE),
     packs: {
       folder: resolve(values.DAYBOOK_PACK_DIR ?? join(dataDir, 'packs')),
       retentionDays: values.DAYBOOK_PACK_RETENTION_DAYS,
@@ -253,6 +275,15 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
       git: values.DAYBOOK_GIT,
     },
     traceWindowMs: values.DAYBOOK_TRACE_WINDOW_MINUTES * 60_000,
+    logFiles:
+      values.DAYBOOK_LOG_FILES === 'off'
+        ? undefined
+        : {
+            folder: resolve(values.DAYBOOK_LOG_DIR ?? join(dataDir, 'audit')),
+            gzip: values.DAYBOOK_LOG_GZIP === 'on',
+            keyFile: values.DAYBOOK_LOG_KEY_FILE === undefined ? undefined : resolve(values.DAYBOOK_LOG_KEY_FILE),
+          },
+    sinksFile: values.DAYBOOK_SINKS_FILE === undefined ? undefined : resolve(values.DAYBOOK_SINKS_FILE),
     runsJobs: values.DAYBOOK_JOBS === 'on',
     environment: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)])),
   };

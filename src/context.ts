@@ -1,12 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { GraphQLSchema } from 'graphql';
 import pg from 'pg';
 import type { Logger } from 'pino';
 import { migrationsList } from '../migrations/index.js';
 import { ApiKeyStore } from './access/api-key-store.js';
 import { ensureAdminKey } from './access/ensure-admin-key.js';
-import { Redactor } from './access/redact.js';
+import { withLoggableErrors } from './access/loggable-error.js';
 import { RequestCalls, type Append, type CallSender } from './access/request-calls.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
@@ -18,13 +17,13 @@ import { ledgerConnection } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
 import { readGenerator } from './generator.js';
 import { installRefusalLayers } from './db/refusal-layers.js';
-import { readOrCreateSecretFile } from './db/secret-file.js';
 import { ExportSessions } from './exports/export-sessions.js';
 import { createLoaders } from './graphql/loaders.js';
 import type { RequestContext, Services } from './access/request-context.js';
 import { checkReady, type HealthSources } from './health/check-health.js';
 import { Metrics } from './http/metrics.js';
 import { ensureBaseline } from './integrity/baseline.js';
+import { compareBeforeMigrating } from './integrity/compare-before-migrating.js';
 import { serviceOrigin } from './integrity/integrity-entry.js';
 import type { JobRunner } from './jobs/job-runner.js';
 import { LedgerWriter } from './ledger/append-entries.js';
@@ -36,6 +35,8 @@ import { enqueueAnchoring, openJobs, startJobs } from './open-jobs.js';
 import { openPacks, packStoreOptions } from './open-packs.js';
 import { describeProofs, openProofs, readProofFigures, type ProofNode, type ProofParts } from './open-proofs.js';
 import { openTrace } from './open-trace.js';
+import { openRecordedRedactor } from './open-redactor.js';
+import { openSinks } from './open-sinks.js';
 import { buildDaybookSchema } from './schema.js';
 
 /** Everything a node consists of, built once. Disposing takes it down in reverse order; nothing accepted is lost. */
@@ -56,14 +57,15 @@ export interface NodeContext extends AsyncDisposable {
 }
 
 /** Opens the database, migrates it, and builds the node on it. On an error everything opened is closed again. */
-export async function openContext(config: Config, log: Logger, signal?: AbortSignal): Promise<NodeContext> {
+export async function openContext(config: Config, logger: Logger, signal?: AbortSignal): Promise<NodeContext> {
   await using stack = new AsyncDisposableStack();
+  const log = withLoggableErrors(logger);
   const shutdown = new AbortController();
   const clock = { nowMs: () => Date.now() };
   const database = stack.use(
     await openDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
   );
-  const executedMigrations = await migrateUp({ url: database.urls.migrator, migrations: migrationsList, log });
+  const executedMigrations = await executeMigrations(database.urls, log);
   const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(database.urls));
 
   const ledger = await openLedger(database.urls.application, config, log, clock, stack);
@@ -71,7 +73,7 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
   const schema = buildDaybookSchema();
   const metrics = buildMetrics(schema, ledger, () => ({ health, proofs }));
   const append = measuredAppend(writer, metrics);
-  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  const redactor = await openRecordedRedactor({ config, schema, database: pool, append });
   const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
   const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
   const { proofs, integrity, packs, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
@@ -88,6 +90,7 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     packs,
     configSnapshots,
     trace: openTrace(parts),
+    sinks: await openSinks({ ...parts, tail: audit, registry: metrics.registry }, stack),
   };
   const health: HealthSources = {
     database: pool,
@@ -122,6 +125,12 @@ export async function openContext(config: Config, log: Logger, signal?: AbortSig
     drain: () => shutdown.abort(),
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
+}
+
+/** Names of the migrations it executed; what somebody changed in the catalogue before is on record by then. */
+async function executeMigrations(urls: RoleUrls, log: Logger): Promise<string[]> {
+  await compareBeforeMigrating({ urls, knownMigrations: migrationsList.map(({ name }) => name), log });
+  return migrateUp({ url: urls.migrator, migrations: migrationsList, log });
 }
 
 /** What proves and watches the ledger, and the jobs that do so at their times; `stack` takes them over. */

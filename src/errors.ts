@@ -54,6 +54,9 @@ export const errorCatalogue = {
     retryable: true,
     meaning: 'the object is no longer what the write was to replace',
   },
+  // Of a sink of the audit log; the entries stay in the ledger and are delivered when it works again.
+  SINK_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'a sink of the audit log does not take entries now' },
+  SINK_REFUSED: { httpStatus: 500, retryable: false, meaning: 'a sink of the audit log refuses an entry' },
   // The outcome of a write is unknown: retry with the same idempotency key.
   OUTCOME_UNKNOWN: {
     httpStatus: 503,

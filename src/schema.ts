@@ -1,6 +1,7 @@
 import 'reflect-metadata';
-import { GraphQLInputObjectType, GraphQLObjectType, type GraphQLSchema } from 'graphql';
+import { GraphQLInputObjectType, GraphQLObjectType, specifiedDirectives, type GraphQLSchema } from 'graphql';
 import { buildSchemaSync, type PubSub } from 'type-graphql';
+import { sensitiveDirective } from './access/sensitive.js';
 import { ApiKeyResolver } from './api-keys/api-key.resolver.js';
 import { AuditEntryResolver, SignalAuditEntriesResolver } from './audit/audit-entry.resolver.js';
 import { AuditStatsResolver } from './audit/audit-stats.resolver.js';
@@ -15,7 +16,9 @@ import {
   ProofResolver,
   SignalProofResolver,
 } from './proofs/proof.resolver.js';
+import { RedactionResolver } from './redaction/redaction.resolver.js';
 import { SignalResolver } from './signals/signal.resolver.js';
+import { SinkResolver } from './sinks/sink.resolver.js';
 import { TraceResolver } from './trace/trace.resolver.js';
 import type { SignalRow } from './ledger/rows.js';
 
@@ -34,8 +37,10 @@ const resolvers = [
   ProofEventResolver,
   IntegrityResolver,
   PackResolver,
+  RedactionResolver,
   ConfigSnapshotResolver,
   TraceResolver,
+  SinkResolver,
 ] as const;
 
 /** type-graphql asks for one although every subscription here brings its own source; nothing is ever published. */
@@ -50,7 +55,8 @@ const noPubSub = {
 
 /** The executable schema. */
 export function buildDaybookSchema(): GraphQLSchema {
-  const schema = buildSchemaSync({ resolvers: [...resolvers], validate: false, pubSub: noPubSub });
+  const directives = [...specifiedDirectives, sensitiveDirective];
+  const schema = buildSchemaSync({ resolvers: [...resolvers], validate: false, pubSub: noPubSub, directives });
   finishSchema(schema);
   return schema;
 }

@@ -1,25 +1,10 @@
-import { createHash, createHmac } from 'node:crypto';
-import { encodeCanonicalJson, nestingLevelsMax } from '../core/canonical-json.js';
-
-/** Member names whose values are secrets, wherever they occur in free-form JSON. */
-const secretName =
-  /pass(word|wd|phrase)|secret|token|api[-_]?key|authorization|credential|private[-_]?key|cookie|^pin$|^cvv$|^otp$/i;
-
-/** Names of configurations whose old and new values are secrets. */
-const secretConfiguration = /pass(word|wd|phrase)|secret|token|key|credential/i;
-
-/** Shapes of secrets inside texts, each under the name by which the entry says what was redacted. */
-const secretShapes: readonly (readonly [rule: string, shape: RegExp])[] = [
-  ['pem-private-key', /-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|$)/g],
-  ['authorization', /\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}/gi],
-  ['daybook-key', /\bdaybook_[A-Za-z0-9_-]{16,}/g],
-  ['jwt', /\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/g],
-  ['aws-access-key', /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g],
-  ['vendor-key', /\b(?:sk|pk|rk|ghp|gho|ghs|github_pat|xox[abprs]|glpat)[-_][A-Za-z0-9_-]{16,}/g],
-  ['url-credentials', /(?<=:\/\/)[^\s/:@]*:[^\s/@]+(?=@)/g],
-  ['assignment', /(?<=\b(?:password|passwd|pwd|secret|token|api[-_]?key)["']?\s*[=:]\s*["']?)[^\s"'&,;]{4,}/gi],
-  ['card-number', /\b\d(?:[ -]?\d){12,18}\b/g],
-];
+import { createHash, createHmac, createSecretKey, type KeyObject } from 'node:crypto';
+import type { GraphQLSchema } from 'graphql';
+import { encodeCanonicalJson } from '../core/canonical-json.js';
+import { RedactionWalk, storable } from './redaction-walk.js';
+import { redactionRules, type RedactionRules } from './redaction-rules.js';
+import { replaceSecrets } from './replace-secrets.js';
+import { planRootInputs, redactInput, type RootInputs } from './sensitive-inputs.js';
 
 export interface Redacted {
   readonly value: unknown;
@@ -27,34 +12,61 @@ export interface Redacted {
   readonly rules: readonly string[];
 }
 
+/** The arguments of a call. */
+export interface RedactedArguments extends Redacted {
+  /** What the operation is to work with: as it was given where it is marked `@sensitive`, else without secrets. */
+  readonly passed: unknown;
+}
+
+export interface RedactorOptions {
+  /** Those of every node where nothing is said. */
+  readonly rules?: RedactionRules;
+  /** Whose marks and types say how the arguments of root fields are redacted. */
+  readonly schema?: GraphQLSchema;
+}
+
 /**
  * Replaces secrets by a keyed HMAC: the same secret gives the same mark, so equality can be checked without disclosure.
  * It cannot be switched off.
  */
 export class Redactor {
-  readonly #key: Buffer;
+  readonly rules: RedactionRules;
+  readonly #key: KeyObject;
+  readonly #inputs: RootInputs;
 
   /** `key`: 32 secret bytes, kept beside the database and never in it. */
-  constructor(key: Buffer) {
-    this.#key = key;
+  constructor(key: Buffer, options: RedactorOptions = {}) {
+    this.#key = createSecretKey(key);
+    this.rules = options.rules ?? redactionRules();
+    this.#inputs = options.schema === undefined ? new Map() : planRootInputs(options.schema);
   }
 
   /** Redacts members with secret names and secret shapes in texts, and makes the rest representable in canonical JSON. */
   redact(value: unknown): Redacted {
-    const rules: string[] = [];
-    return { value: this.#walk(value, '', rules, 0), rules };
+    const walk = new RedactionWalk(this);
+    return { value: walk.freeForm(value), rules: walk.rules };
   }
 
+  /** Redacts what was coerced for the arguments of a root field, by the schema; those of anything else as free-form JSON. */
+  redactArguments(resource: string, args: unknown): RedactedArguments {
+    const plan = this.#inputs.get(resource);
+    if (plan === undefined || args === undefined) return { ...this.redact(args), passed: args };
+    const walk = new RedactionWalk(this);
+    const { recorded, passed } = redactInput(walk, plan, args) ?? { recorded: args, passed: args };
+    return { value: recorded, rules: walk.rules, passed };
+  }
+
+  /** The text without its secrets, as an entry can hold it. */
   redactText(text: string, onRule: (rule: string) => void = () => undefined): string {
-    let redacted = text.toWellFormed().replaceAll('\0', '\uFFFD');
-    for (const [rule, shape] of secretShapes) {
-      redacted = redacted.replace(shape, (secret) => {
-        if (rule === 'card-number' && !passesLuhn(secret)) return secret;
-        onRule(rule);
-        return this.mark(secret);
-      });
-    }
-    return redacted;
+    return storable(this.replace(text, onRule));
+  }
+
+  /** The text with its secrets replaced by their marks, otherwise as it was given. */
+  replace(text: string, onRule: (rule: string) => void): string {
+    return replaceSecrets(text, this.rules.shapes, (rule, secret) => {
+      onRule(rule);
+      return this.mark(secret);
+    });
   }
 
   /** What stands in a secret's place. */
@@ -68,55 +80,4 @@ export class Redactor {
     const bytes = Buffer.byteLength(text);
     return bytes <= bytesMax ? value : { bytes, sha256: createHash('sha256').update(text).digest('hex') };
   }
-
-  #walk(value: unknown, path: string, rules: string[], level: number): unknown {
-    if (level > nestingLevelsMax - 4) return '[nested too deeply to be recorded]';
-    if (typeof value === 'string') return this.redactText(value, (rule) => rules.push(`${rule} ${path}`));
-    if (typeof value === 'number') return Number.isSafeInteger(value) ? value : String(value);
-    if (value === null || value === undefined || typeof value === 'boolean') return value ?? null;
-    if (Array.isArray(value)) return value.map((item, place) => this.#walk(item, `${path}/${place}`, rules, level + 1));
-    if (typeof value !== 'object') return `[${typeof value}]`;
-    const names = namesSecretConfiguration(value) ? configurationValues : noNames;
-    return Object.fromEntries(
-      Object.entries(value)
-        .filter(([, member]) => member !== undefined)
-        .map(([name, member]) => [
-          name.toWellFormed().replaceAll('\0', '\uFFFD'),
-          names.has(name) && typeof member === 'string'
-            ? this.#marked('secret-config', member, `${path}/${name}`, rules)
-            : this.#member(name, member, `${path}/${name}`, rules, level),
-        ]),
-    );
-  }
-
-  #member(name: string, member: unknown, path: string, rules: string[], level: number): unknown {
-    if (!secretName.test(name) || member === null || name === 'idempotencyKey') {
-      return this.#walk(member, path, rules, level + 1);
-    }
-    return this.#marked('secret-name', typeof member === 'string' ? member : JSON.stringify(member), path, rules);
-  }
-
-  #marked(rule: string, secret: string, path: string, rules: string[]): string {
-    rules.push(`${rule} ${path}`);
-    return this.mark(secret);
-  }
-}
-
-const configurationValues: ReadonlySet<string> = new Set(['oldValue', 'newValue']);
-const noNames: ReadonlySet<string> = new Set();
-
-/** True for a change of a configuration that by its type or file holds secrets. */
-function namesSecretConfiguration(value: object): boolean {
-  const { configType, filePath } = value as { configType?: unknown; filePath?: unknown };
-  const names = [configType, filePath].filter((name) => typeof name === 'string');
-  return typeof configType === 'string' && secretConfiguration.test(names.join(' '));
-}
-
-function passesLuhn(text: string): boolean {
-  const digits = [...text.replaceAll(/\D/g, '')].map(Number).reverse();
-  const sum = digits.reduce((total, digit, place) => {
-    const doubled = place % 2 === 1 ? digit * 2 : digit;
-    return total + (doubled > 9 ? doubled - 9 : doubled);
-  }, 0);
-  return sum % 10 === 0;
 }

@@ -5,10 +5,16 @@ import { toDaybookError } from '../ledger/database-errors.js';
 import type { AppendRequest, AppendResult } from '../ledger/commit-batch.js';
 import type { AuditAction, CallOrigin, NewAuditEntry } from '../ledger/new-entries.js';
 import type { Principal } from './principal.js';
-import type { Redactor } from './redact.js';
+import type { RedactedArguments, Redactor } from './redact.js';
 
 /** Arguments longer than this as JSON are recorded by size and hash; the entry itself must stay below 65,535 bytes. */
 const argumentsBytesMax = 4_096;
+/** Redactions that an entry names; beyond them it gives their number alone. */
+const redactionsNamedMax = 100;
+/** Longest resource and user agent, and longest id, that the columns hold. */
+const textCharactersMax = 1_000;
+const idCharactersMax = 200;
+const addressCharactersMax = 100;
 
 /** What a request tells about its sender before anything is executed. */
 export interface CallSender {
@@ -35,7 +41,7 @@ export interface Call {
   readonly resource: string;
   readonly action: AuditAction;
   readonly startedAtMs: number;
-  readonly arguments: unknown;
+  readonly arguments: RedactedArguments;
 }
 
 /**
@@ -44,6 +50,7 @@ export interface Call {
  */
 export class RequestCalls {
   #origin: CallOrigin | undefined;
+  readonly #senderRules: string[] = [];
   readonly #services: CallServices;
   readonly #sender: CallSender;
   readonly #waiting: NewAuditEntry[] = [];
@@ -69,8 +76,11 @@ export class RequestCalls {
     return this.#recorded + this.#waiting.length > 0;
   }
 
+  /** `resource`: name of a root field, whose arguments the schema describes; else a path, whose query is free-form. */
   begin(resource: string, action: AuditAction, args: unknown): Call {
-    return { resource, action, startedAtMs: this.#services.clock.nowMs(), arguments: args };
+    const { clock, redactor } = this.#services;
+    const startedAtMs = clock.nowMs();
+    return { resource, action, startedAtMs, arguments: redactor.redactArguments(resource, args) };
   }
 
   /** True when the call's entry is durable already. */
@@ -99,27 +109,34 @@ export class RequestCalls {
     this.#recorded += callEntries.length;
   }
 
+  /** Whatever the client says of itself may hold a secret, ids included: a token has the form of one. */
   #describeSender(): CallOrigin {
     const { principal, ipAddress, userAgent, sessionId, requestId } = this.#sender;
+    const shown = (column: string, text: string, charactersMax: number) =>
+      this.#services.redactor
+        .redactText(text, (rule) => this.#senderRules.push(`${rule} ${column}`))
+        .slice(0, charactersMax);
     return {
       actor: principal?.name ?? null,
       role: principal?.role ?? null,
-      ipAddress,
-      userAgent: userAgent === null ? null : this.#services.redactor.redactText(userAgent).slice(0, 1_000),
-      sessionId,
-      requestId,
+      ipAddress: ipAddress === null ? null : shown('ipAddress', ipAddress, addressCharactersMax),
+      userAgent: userAgent === null ? null : shown('userAgent', userAgent, textCharactersMax),
+      sessionId: shown('sessionId', sessionId, idCharactersMax),
+      requestId: shown('requestId', requestId, idCharactersMax),
     };
   }
 
   #entryOf(call: Call, outcome: string, extra: Readonly<Record<string, string | number>>): NewAuditEntry {
     const { origin } = this;
-    const redacted = this.#services.redactor.redact(call.arguments);
+    const { redactor, clock } = this.#services;
+    const ofResource: string[] = [];
+    const resource = redactor.redactText(call.resource, (rule) => ofResource.push(`${rule} resource`));
     return {
       ...origin,
       category: 'API',
       event: 'ApiCall',
       action: call.action,
-      resource: this.#services.redactor.redactText(call.resource).slice(0, 1_000),
+      resource: resource.slice(0, textCharactersMax),
       signalId: null,
       outcome,
       occurredAt: null,
@@ -127,16 +144,23 @@ export class RequestCalls {
       inputHash: null,
       details: encodeCanonicalJson({
         ...extra,
-        arguments: this.#services.redactor.fit(redacted.value, argumentsBytesMax),
-        durationMs: Math.max(0, Math.round(this.#services.clock.nowMs() - call.startedAtMs)),
+        arguments: redactor.fit(call.arguments.value, argumentsBytesMax),
+        durationMs: Math.max(0, Math.round(clock.nowMs() - call.startedAtMs)),
         keyId: this.#sender.principal?.keyId,
         method: this.#sender.method,
-        redacted: redacted.rules.length === 0 ? undefined : redacted.rules,
+        ...describeRedactions([...this.#senderRules, ...ofResource, ...call.arguments.rules]),
       }),
       oldData: null,
       newData: null,
     };
   }
+}
+
+/** What an entry says of its redactions: the first of them, and how many there are where it does not name all. */
+export function describeRedactions(rules: readonly string[]): Readonly<Record<string, readonly string[] | number>> {
+  if (rules.length === 0) return {};
+  if (rules.length <= redactionsNamedMax) return { redacted: rules };
+  return { redacted: rules.slice(0, redactionsNamedMax), redactedInAll: rules.length };
 }
 
 /** The code by which an error is known to callers and in the audit log. */

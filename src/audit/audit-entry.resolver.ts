@@ -2,7 +2,7 @@ import { Arg, Args, Ctx, FieldResolver, ID, Info, Int, Query, Resolver, Root, Su
 import type { GraphQLResolveInfo } from 'graphql';
 import { Audited, auditReaders, requireRole } from '../access/audited.js';
 import { DaybookError } from '../errors.js';
-import { connectionOf, PageArgs, type Connection } from '../graphql/connection.js';
+import { connectionOf, ForwardPageArgs, PageArgs, type Connection } from '../graphql/connection.js';
 import type { RequestContext } from '../access/request-context.js';
 import { BigIntScalar } from '../graphql/scalars.js';
 import { selectedNodeFields } from '../graphql/selection.js';
@@ -11,7 +11,7 @@ import { parseFilter } from '../ledger/filter.js';
 import { auditFilterFields, readAuditEntry, readPage } from '../ledger/read-entries.js';
 import type { AuditRow, SignalRow } from '../ledger/rows.js';
 import { Signal } from '../signals/signal.type.js';
-import { AuditEntry, AuditEntryConnection, AuditEntryFilter, AuditFrame } from './audit-entry.type.js';
+import { AuditEntry, AuditEntryConnection, AuditEntryFilter, AuditEntryOrder, AuditFrame } from './audit-entry.type.js';
 import { auditFrameOf, auditFrames } from './audit-frames.js';
 
 @Resolver(() => AuditEntry)
@@ -34,10 +34,14 @@ export class AuditEntryResolver {
     return readAuditEntry(context.services.database, byId ? { id } : { chainIndex: chainIndex ?? '0' });
   }
 
-  @Query(() => AuditEntryConnection, { description: 'Audit entries, oldest first.' })
+  @Query(() => AuditEntryConnection, {
+    description:
+      'Audit entries, oldest first unless said otherwise. Page by hasNextPage and endCursor: see docs/audit.md.',
+  })
   @Audited('READ', auditReaders)
   async auditEntries(
     @Arg('filter', () => AuditEntryFilter, { nullable: true }) filter: AuditEntryFilter | undefined,
+    @Arg('orderBy', () => AuditEntryOrder, { nullable: true }) orderBy: AuditEntryOrder | undefined,
     @Args(() => PageArgs) page: PageArgs,
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
@@ -45,10 +49,35 @@ export class AuditEntryResolver {
     const found = await readPage(context.services.database, 'audit', {
       ...page,
       condition: filter === undefined || filter === null ? null : parseFilter(filter, auditFilterFields),
-      newestFirst: false,
-      properties: selectedNodeFields(info),
+      newestFirst: orderBy === AuditEntryOrder.NEWEST_FIRST,
+      properties: auditProperties(info),
+      bounded: true,
     });
     return connectionOf('audit', found);
+  }
+
+  @FieldResolver(() => AuditEntryConnection, {
+    description: 'Entries of the same request, this one among them, oldest first; none where it has no request.',
+  })
+  entriesOfRequest(
+    @Root() { requestId }: AuditRow,
+    @Args(() => ForwardPageArgs) page: ForwardPageArgs,
+    @Ctx() context: RequestContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<Connection> {
+    return readNeighbours(context, { requestId: requestId === null ? { in: [] } : { eq: requestId } }, page, info);
+  }
+
+  @FieldResolver(() => AuditEntryConnection, {
+    description: 'Entries of the same session, this one among them, oldest first; none where it has no session.',
+  })
+  entriesOfSession(
+    @Root() { sessionId }: AuditRow,
+    @Args(() => ForwardPageArgs) page: ForwardPageArgs,
+    @Ctx() context: RequestContext,
+    @Info() info: GraphQLResolveInfo,
+  ): Promise<Connection> {
+    return readNeighbours(context, { sessionId: sessionId === null ? { in: [] } : { eq: sessionId } }, page, info);
   }
 
   @Subscription(() => AuditFrame, {
@@ -71,21 +100,41 @@ export class AuditEntryResolver {
 @Resolver(() => Signal)
 export class SignalAuditEntriesResolver {
   @FieldResolver(() => AuditEntryConnection, { description: 'Audit entries about this signal, oldest first.' })
-  async auditEntries(
+  auditEntries(
     @Root() signal: SignalRow,
     @Arg('first', () => Int, { nullable: true }) first: number | undefined,
     @Arg('after', () => String, { nullable: true }) after: string | undefined,
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<Connection> {
-    requireRole(context.calls, auditReaders);
-    const found = await readPage(context.services.database, 'audit', {
-      first,
-      after,
-      condition: parseFilter({ signalId: { eq: signal.signalId } }, auditFilterFields),
-      newestFirst: false,
-      properties: selectedNodeFields(info),
-    });
-    return connectionOf('audit', found);
+    return readNeighbours(context, { signalId: { eq: signal.signalId } }, { first, after }, info);
   }
+}
+
+/** Entries that share something with what the caller already sees, for those who may read the whole log. */
+async function readNeighbours(
+  context: RequestContext,
+  filter: object,
+  page: { readonly first?: number | undefined; readonly after?: string | undefined },
+  info: GraphQLResolveInfo,
+): Promise<Connection> {
+  requireRole(context.calls, auditReaders);
+  const found = await readPage(context.services.database, 'audit', {
+    ...page,
+    condition: parseFilter(filter, auditFilterFields),
+    newestFirst: false,
+    properties: auditProperties(info),
+    bounded: true,
+  });
+  return connectionOf('audit', found);
+}
+
+/** Row properties behind the selected fields of entries. */
+function auditProperties(info: GraphQLResolveInfo): ReadonlySet<string> {
+  const names = selectedNodeFields(info);
+  return new Set([
+    ...names,
+    ...(names.has('entriesOfRequest') ? ['requestId'] : []),
+    ...(names.has('entriesOfSession') ? ['sessionId'] : []),
+  ]);
 }

@@ -14,6 +14,15 @@ registerEnumType(AuditCategoryEnum, {
 const AuditActionEnum = Object.fromEntries(auditActions.map((name) => [name, name]));
 registerEnumType(AuditActionEnum, { name: 'AuditAction', description: 'What the actor did.' });
 
+export enum AuditEntryOrder {
+  OLDEST_FIRST = 'OLDEST_FIRST',
+  NEWEST_FIRST = 'NEWEST_FIRST',
+}
+registerEnumType(AuditEntryOrder, {
+  name: 'AuditEntryOrder',
+  description: 'Order of a list of audit entries. The index is the order of recording.',
+});
+
 @ObjectType({
   simpleResolvers: true,
   description: 'Something that happened, as PostgreSQL recorded it; it never changes.',

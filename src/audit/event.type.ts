@@ -1,4 +1,5 @@
 import { Field, ID, InputType, ObjectType, registerEnumType } from 'type-graphql';
+import { Sensitive } from '../access/sensitive.js';
 import { DateTimeScalar, DecimalScalar } from '../graphql/scalars.js';
 import { AuditEntry } from './audit-entry.type.js';
 
@@ -108,8 +109,14 @@ export class LogoutInput extends EventFields {
 export class ConfigChangedInput extends EventFields {
   @Field(() => String, { description: 'Which configuration, as in risk-limits.' }) configType!: string;
   @Field(() => String, { nullable: true }) filePath?: string;
-  @Field(() => String, { nullable: true }) oldValue?: string;
-  @Field(() => String, { nullable: true }) newValue?: string;
+  @Sensitive()
+  @Field(() => String, { nullable: true, description: 'Recorded as its mark where the configuration names secrets.' })
+  oldValue?: string;
+
+  @Sensitive()
+  @Field(() => String, { nullable: true, description: 'Recorded as its mark where the configuration names secrets.' })
+  newValue?: string;
+
   @Field(() => String, { nullable: true }) user?: string;
   @Field(() => String, { nullable: true }) approvedBy?: string;
   @Field(() => DateTimeScalar, { nullable: true }) approvedAt?: string;

@@ -1,15 +1,14 @@
-import { join } from 'node:path';
 import pg from 'pg';
 import { pino, type Logger } from 'pino';
-import { Redactor } from '../access/redact.js';
+import type { Redactor } from '../access/redact.js';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
 import { readConfig, type Config } from '../config.js';
 import { openDatabase } from '../db/open-database.js';
 import { ledgerConnection } from '../db/pool.js';
 import type { RoleUrls } from '../db/roles.js';
-import { readOrCreateSecretFile } from '../db/secret-file.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
+import { openRedactor } from '../open-redactor.js';
 
 /** Entries that may wait for the writer: a command appends a few at a time. */
 const queueRowsMax = 100;
@@ -42,7 +41,7 @@ export async function attachLedger(
   pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the database broke'));
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
-  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  const redactor = await openRedactor(config);
   return {
     config,
     log,

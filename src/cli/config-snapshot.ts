@@ -1,18 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import pg from 'pg';
 import { pino } from 'pino';
-import { Redactor } from '../access/redact.js';
 import { readConfig } from '../config.js';
 import type { ConfigSnapshot } from '../config-snapshots/take-config-snapshot.js';
 import { openDatabase } from '../db/open-database.js';
 import { ledgerConnection } from '../db/pool.js';
-import { readOrCreateSecretFile } from '../db/secret-file.js';
 import { serviceOrigin } from '../integrity/integrity-entry.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { openConfigSnapshots } from '../open-config-snapshots.js';
+import { openRedactor } from '../open-redactor.js';
 
 interface SnapshotCommandOptions {
   readonly reason: string;
@@ -68,7 +66,7 @@ async function run(reason: string, signal: AbortSignal): Promise<ConfigSnapshot>
   pool.on('error', (err) => log.warn({ err }, 'an idle connection to the database broke'));
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax: config.appendQueueMax, log }));
-  const redactor = new Redactor(Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key'))));
+  const redactor = await openRedactor(config);
   const service = openConfigSnapshots({ config, pool, redactor, schema: buildDaybookSchema() });
   return await service.takeDescribed({
     occasion: 'DEMAND',

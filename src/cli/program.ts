@@ -6,6 +6,7 @@ import { addMigrateCommand } from './migrate.js';
 import { addPackCommand } from './pack.js';
 import { addSealCommand } from './seal.js';
 import { addServeCommand } from './serve.js';
+import { addSinkCommand } from './sink.js';
 import { addTraceCommand } from './trace.js';
 import { addVerifyCommand } from './verify.js';
 import { addVerifyPackCommand } from './verify-pack.js';
@@ -24,6 +25,7 @@ addVerifyPackCommand(program);
 addCheckIntegrityCommand(program);
 addConfigSnapshotCommand(program);
 addTraceCommand(program);
+addSinkCommand(program);
 
 /** Runs one command line. An error of the catalogue ends with exit code 1, anything else with 70. */
 export async function runProgram(): Promise<void> {

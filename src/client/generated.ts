@@ -142,9 +142,11 @@ export type ConfigChangedInput = {
   /** Up to 200 characters: a retry with the same key returns the first result. */
   idempotencyKey?: string | null | undefined;
   message?: string | null | undefined;
+  /** Recorded as its mark where the configuration names secrets. */
   newValue?: string | null | undefined;
   /** When it happened; else the recording time. */
   occurredAt?: string | null | undefined;
+  /** Recorded as its mark where the configuration names secrets. */
   oldValue?: string | null | undefined;
   /** The change request. */
   ticket?: string | null | undefined;

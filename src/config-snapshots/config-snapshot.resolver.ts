@@ -12,7 +12,6 @@ import {
   CreateConfigSnapshotPayload,
 } from './config-snapshot.type.js';
 import { readSnapshots, type ConfigSnapshotRow } from './read-snapshots.js';
-import type { SnapshotFile } from './snapshot-file.js';
 
 @Resolver(() => ConfigSnapshot)
 export class ConfigSnapshotResolver {
@@ -58,8 +57,9 @@ export class ConfigSnapshotResolver {
   }
 
   @FieldResolver(() => [ConfigSnapshotFile], { description: 'In the order of their paths.' })
-  files(@Root() row: ConfigSnapshotRow, @Ctx() context: RequestContext): Promise<readonly SnapshotFile[]> {
-    return context.services.configSnapshots.filesOf(row);
+  async files(@Root() row: ConfigSnapshotRow, @Ctx() context: RequestContext): Promise<object[]> {
+    const files = await context.services.configSnapshots.filesOf(row);
+    return files.map((file) => ({ ...file, size: file.size === null ? null : String(file.size) }));
   }
 
   @FieldResolver(() => String, { description: 'What changed since the previous snapshot, as configDiff.' })

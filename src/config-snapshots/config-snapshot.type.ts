@@ -1,17 +1,10 @@
 import { Field, ID, InputType, Int, ObjectType, registerEnumType } from 'type-graphql';
 import { connectionType } from '../graphql/connection.js';
 import { BigIntScalar, DateTimeScalar, HashScalar } from '../graphql/scalars.js';
+import { snapshotOccasions } from './read-snapshots.js';
+import { configFileStates } from './snapshot-file.js';
 
-const ConfigFileState = {
-  TEXT: 'TEXT',
-  BINARY: 'BINARY',
-  LARGE: 'LARGE',
-  SECRET: 'SECRET',
-  MISSING: 'MISSING',
-  UNREADABLE: 'UNREADABLE',
-  REFUSED: 'REFUSED',
-} as const;
-registerEnumType(ConfigFileState, {
+registerEnumType(configFileStates, {
   name: 'ConfigFileState',
   description: 'What a snapshot knows of a file.',
   valuesConfig: {
@@ -25,8 +18,7 @@ registerEnumType(ConfigFileState, {
   },
 });
 
-const ConfigSnapshotOccasion = { START: 'START', DEMAND: 'DEMAND', PACK: 'PACK' } as const;
-registerEnumType(ConfigSnapshotOccasion, {
+registerEnumType(snapshotOccasions, {
   name: 'ConfigSnapshotOccasion',
   valuesConfig: {
     START: { description: 'A node started.' },
@@ -38,11 +30,11 @@ registerEnumType(ConfigSnapshotOccasion, {
 @ObjectType({ simpleResolvers: true, description: 'One file of a configuration snapshot.' })
 export class ConfigSnapshotFile {
   @Field(() => String, { description: 'Below the root; below @daybook/ for what is set elsewhere.' }) path!: string;
-  @Field(() => ConfigFileState) state!: string;
+  @Field(() => configFileStates) state!: string;
   @Field(() => HashScalar, { nullable: true, description: 'SHA-256 of the file as it is.' }) hash!: string | null;
   @Field(() => String, { nullable: true, description: 'In place of the hash of a SECRET file: a keyed HMAC.' }) mark!:
     string | null;
-  @Field(() => BigIntScalar, { nullable: true, description: 'In bytes.' }) size!: string | number | null;
+  @Field(() => BigIntScalar, { nullable: true, description: 'In bytes.' }) size!: string | null;
   @Field(() => HashScalar, { nullable: true, description: 'SHA-256 of the stored, redacted text.' }) contentHash!:
     string | null;
   @Field(() => Int, { description: 'How many secrets in it were replaced by their marks.' }) redactions!: number;
@@ -58,7 +50,7 @@ export class ConfigSnapshot {
   @Field(() => DateTimeScalar) takenAt!: string;
   @Field(() => String) takenBy!: string;
   @Field(() => String, { description: 'Host and data folder.' }) node!: string;
-  @Field(() => ConfigSnapshotOccasion) occasion!: string;
+  @Field(() => snapshotOccasions) occasion!: string;
   @Field(() => String) reason!: string;
   @Field(() => HashScalar, { description: 'Names the list of files: equal exactly where nothing differs.' })
   filesHash!: string;

@@ -3,7 +3,7 @@ import { readNumberedPage, type NumberedPage, type NumberedPageRequest } from '.
 import type { Queryable } from '../ledger/read-entries.js';
 import type { SnapshotFile } from './snapshot-file.js';
 
-const snapshotOccasions = { START: 'START', DEMAND: 'DEMAND', PACK: 'PACK' } as const;
+export const snapshotOccasions = { START: 'START', DEMAND: 'DEMAND', PACK: 'PACK' } as const;
 /** Why a snapshot was taken: the node started, somebody asked, or an evidence pack was made. */
 export type SnapshotOccasion = keyof typeof snapshotOccasions;
 

@@ -26,14 +26,11 @@ export interface Extent {
   readonly to: number;
 }
 
-/** Null where there is no value, or one that tells nothing, such as `true`. */
+/** Null where there is no value. */
 export function findExtent(text: string, place: NamePlace): Extent | null {
   const extent = locate(text, place);
-  if (extent === null || extent.from >= extent.to) return null;
-  return emptyValue.test(text.slice(extent.from, Math.min(extent.to, extent.from + 200))) ? null : extent;
+  return extent === null || extent.from >= extent.to ? null : extent;
 }
-
-const emptyValue = /^(?:true|false|null|none|nil|yes|no|on|off|~|\[\s*\]|\{\s*\})$/i;
 
 function locate(text: string, place: NamePlace): Extent | null {
   const { start } = place;

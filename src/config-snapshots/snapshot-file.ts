@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 
 /** What is known of a file. Only a TEXT one has its content stored, redacted. */
-const configFileStates = {
+export const configFileStates = {
   TEXT: 'TEXT',
   BINARY: 'BINARY',
   LARGE: 'LARGE',

@@ -25,6 +25,7 @@ export const packFileNames = [
   'signals.jsonl',
   'signals.previous.checkpoint',
 ] as const;
+export type PackFileName = (typeof packFileNames)[number];
 
 export interface PackFile {
   readonly size: number;

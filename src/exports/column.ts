@@ -17,13 +17,3 @@ export interface Column<Row> {
 
 /** Rows as they are read, some at a time. */
 export type RowPages<Row> = AsyncIterable<readonly Row[]> | Iterable<readonly Row[]>;
-
-/** Rows of one piece of text: small enough to die young, as V8 leaves texts above 128 KiB to its slow collector. */
-const sliceRows = 50;
-
-/** The same rows in smaller portions, none of them empty. */
-export async function* inSlices<Row>(pages: RowPages<Row>): AsyncGenerator<readonly Row[], void, undefined> {
-  for await (const rows of pages) {
-    for (let from = 0; from < rows.length; from += sliceRows) yield rows.slice(from, from + sliceRows);
-  }
-}

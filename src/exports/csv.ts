@@ -1,5 +1,5 @@
 import { stringify } from 'csv-stringify/sync';
-import { inSlices, type Column, type ColumnKind, type RowPages } from './column.js';
+import type { Column, ColumnKind, RowPages } from './column.js';
 
 export interface CsvForm {
   /** True for the form that no spreadsheet takes for formulas; false for the byte-exact one. */
@@ -31,8 +31,8 @@ export async function* csvChunks<Row>(
   const cells = columns.map(({ kind, value }) =>
     spreadsheet && !harmless.has(kind) ? (row: Row) => neutralise(value(row)) : value,
   );
-  for await (const rows of inSlices(pages)) {
-    yield encodeRecords(rows.map((row) => cells.map((cell) => cell(row))));
+  for await (const rows of pages) {
+    if (rows.length > 0) yield encodeRecords(rows.map((row) => cells.map((cell) => cell(row))));
   }
 }
 

@@ -1,4 +1,4 @@
-import { inSlices, type Column, type RowPages } from './column.js';
+import type { Column, RowPages } from './column.js';
 
 /** One row as a JSON object. Recorded JSON goes in as it stands, so that its bytes stay those that were hashed. */
 export function jsonOfRow<Row>(columns: readonly Column<Row>[], row: Row): string {
@@ -15,8 +15,8 @@ export async function* jsonlChunks<Row>(
   columns: readonly Column<Row>[],
   pages: RowPages<Row>,
 ): AsyncGenerator<string, void, undefined> {
-  for await (const rows of inSlices(pages)) {
-    yield rows.map((row) => `${jsonOfRow(columns, row)}\n`).join('');
+  for await (const rows of pages) {
+    if (rows.length > 0) yield rows.map((row) => `${jsonOfRow(columns, row)}\n`).join('');
   }
 }
 
@@ -33,7 +33,8 @@ export async function* jsonChunks<Row>(
   const head = JSON.stringify(envelope).slice(1, -1);
   yield `{${head === '' ? '' : `${head},`}${JSON.stringify(list)}:[`;
   let separator = '\n';
-  for await (const rows of inSlices(pages)) {
+  for await (const rows of pages) {
+    if (rows.length === 0) continue;
     yield separator + rows.map((row) => jsonOfRow(columns, row)).join(',\n');
     separator = ',\n';
   }

@@ -8,7 +8,12 @@ class PageInfo {
   @Field(() => Boolean) hasNextPage!: boolean;
   @Field(() => Boolean) hasPreviousPage!: boolean;
   @Field(() => String, { nullable: true }) startCursor!: string | null;
-  @Field(() => String, { nullable: true }) endCursor!: string | null;
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'Where to go on. A page of filtered entries looks at a bounded part of the log: it may be short, even empty, and have a next page.',
+  })
+  endCursor!: string | null;
 }
 
 @ArgsType()
@@ -58,7 +63,9 @@ export interface Connection {
 
 /** A page of a log; cursors name the log and the entry's index. */
 export function connectionOf(log: LogName, page: Page<{ readonly chainIndex: string }>): Connection {
-  return connectionWith(page, (row) => encodeCursor(log, row.chainIndex));
+  const { lookedUpTo } = page;
+  const ended = lookedUpTo === undefined ? {} : { [lookedUpTo.edge]: encodeCursor(log, lookedUpTo.chainIndex) };
+  return connectionWith(page, (row) => encodeCursor(log, row.chainIndex), ended);
 }
 
 /** A page that `readNumberedPage` read; cursors name the list and the row's number. */
@@ -66,7 +73,12 @@ export function numberedConnection(page: NumberedPage<{ readonly number: string 
   return connectionWith(page, (row) => encodeNumberCursor(page.list, row.number));
 }
 
-function connectionWith<Row extends object>(page: Page<Row>, cursorOf: (row: Row) => string): Connection {
+/** `ended` holds the cursors of a page that looked further than its rows reach. */
+function connectionWith<Row extends object>(
+  page: Page<Row>,
+  cursorOf: (row: Row) => string,
+  ended: { readonly start?: string; readonly end?: string } = {},
+): Connection {
   const edgeCursor = (row: Row | undefined) => (row === undefined ? null : cursorOf(row));
   return {
     nodes: page.rows,
@@ -74,8 +86,8 @@ function connectionWith<Row extends object>(page: Page<Row>, cursorOf: (row: Row
     pageInfo: () => ({
       hasNextPage: page.hasNextPage,
       hasPreviousPage: page.hasPreviousPage,
-      startCursor: edgeCursor(page.rows[0]),
-      endCursor: edgeCursor(page.rows.at(-1)),
+      startCursor: ended.start ?? edgeCursor(page.rows[0]),
+      endCursor: ended.end ?? edgeCursor(page.rows.at(-1)),
     }),
     totalCount: page.totalCount,
   };

@@ -1,7 +1,9 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import type { Logger } from 'pino';
+import { withoutSecrets } from '../access/replace-secrets.js';
 import { DaybookError, errorCatalogue, type ErrorCode } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
+import { withoutEchoes } from './echoed-values.js';
 import { isLimitMessage } from './query-limits.js';
 
 /** The catalogue's error behind whatever GraphQL or a resolver reported. */
@@ -18,6 +20,10 @@ export function catalogued(error: unknown): DaybookError {
     const code = knownCode(error.extensions.code);
     if (code !== null && (error.path === undefined || error.originalError === undefined)) {
       return new DaybookError(code, error.message);
+    }
+    // A variable that does not fit its type, as graphql-js reports it where no server has given it a code.
+    if (error.path === undefined && error.originalError instanceof GraphQLError) {
+      return new DaybookError('BAD_USER_INPUT', error.message);
     }
     if (error.originalError === undefined && error.extensions.code === undefined) {
       return new DaybookError('GRAPHQL_VALIDATION_FAILED', error.message);
@@ -39,17 +45,18 @@ function knownCode(code: unknown): ErrorCode | null {
   return apolloCodes[code] ?? null;
 }
 
-/** What a caller sees of an error: message, place, a code of the catalogue, and whether the same call may succeed later. */
+/**
+ * What a caller sees of an error: message, place, a code of the catalogue, and whether the same call may succeed later. Clients
+ * log it, so it repeats neither the values that GraphQL refused nor anything that looks like a secret.
+ */
 export function formatError(formatted: GraphQLFormattedError, error: unknown, log: Logger): GraphQLFormattedError {
   const known = catalogued(error);
+  const path = formatted.path?.map((step) => (typeof step === 'string' ? withoutSecrets(step) : step));
   if (known.code === 'INTERNAL' || known.code === 'LEDGER_BROKEN') {
-    log.error(
-      { err: known.cause ?? known, path: formatted.path },
-      'a call failed for a reason that is not the caller’s',
-    );
+    log.error({ err: known.cause ?? known, path }, 'a call failed for a reason that is not the caller’s');
   }
   return {
-    message: known.message,
+    message: withoutSecrets(withoutEchoes(known.message)),
     ...(formatted.locations === undefined ? {} : { locations: formatted.locations }),
     ...(formatted.path === undefined ? {} : { path: formatted.path }),
     extensions: { ...known.details, code: known.code, retryable: known.retryable },

@@ -58,7 +58,9 @@ const filterShape = {
   requestId: text(200).describe('Request it belongs to.').optional(),
   sessionId: text(200).describe('Session it belongs to.').optional(),
   signalId: text(128).describe('Signal it is about.').optional(),
-  text: text(200).describe('Text that occurs in the details, in any case of letters.').optional(),
+  text: text(200)
+    .describe('Text that occurs in the details as JSON; capitals A to Z count as small letters.')
+    .optional(),
   asOf: z
     .string('must be given once')
     .regex(/^\d{1,18}$/, 'must be an index as an answer gave it in asOf')

@@ -2,6 +2,7 @@ import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Respon
 import type { Logger } from 'pino';
 import type { ApiKeyStore } from '../access/api-key-store.js';
 import { requireRole } from '../access/audited.js';
+import { withoutSecrets } from '../access/replace-secrets.js';
 import type { Role } from '../access/principal.js';
 import { RequestCalls, type CallServices } from '../access/request-calls.js';
 import { DaybookError, errorCatalogue } from '../errors.js';
@@ -14,9 +15,9 @@ export interface RestServices extends CallServices {
   readonly log: Logger;
 }
 
-/** The JSON of a failed REST request. */
+/** The JSON of a failed REST request. Clients log it, so it repeats no secret that they sent. */
 function errorBody(error: DaybookError) {
-  return { error: { code: error.code, message: error.message, retryable: error.retryable } };
+  return { error: { code: error.code, message: withoutSecrets(error.message), retryable: error.retryable } };
 }
 
 /**
@@ -76,9 +77,22 @@ function requestError(fault: unknown): DaybookError {
   if (status === 413)
     return new DaybookError('BAD_REQUEST', 'the request body is larger than 16 MiB: send smaller batches');
   if (typeof status === 'number' && status >= 400 && status < 500) {
-    return new DaybookError('BAD_REQUEST', `the request cannot be read: ${(fault as Error).message}`);
+    return new DaybookError('BAD_REQUEST', `the request cannot be read: ${unreadable(fault)}`);
   }
   return toDaybookError(fault);
+}
+
+/** Why, in words of ours: those of parsers repeat what was sent. */
+function unreadable(fault: unknown): string {
+  const { type } = fault as { type?: unknown };
+  const reasons: Readonly<Record<string, string>> = {
+    'entity.parse.failed': 'its body is not valid JSON',
+    'charset.unsupported': 'its body must be UTF-8',
+    'encoding.unsupported': 'its body has a Content-Encoding that is not known',
+    'request.aborted': 'it was broken off',
+    'request.size.invalid': 'its body has not the length of Content-Length',
+  };
+  return (typeof type === 'string' ? reasons[type] : undefined) ?? 'its path or body is malformed';
 }
 
 async function refuse(

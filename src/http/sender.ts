@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIP } from 'node:net';
 import type { ApiKeyStore } from '../access/api-key-store.js';
 import type { Principal } from '../access/principal.js';
 import { requestIdFrom, type CallSender } from '../access/request-calls.js';
@@ -22,7 +23,14 @@ function clientAddress(request: IncomingMessage, trustedProxies: number): string
     .split(',')
     .map((part) => part.trim())
     .filter((part) => part !== '');
-  return forwarded.at(-trustedProxies)?.slice(0, 100) ?? socketAddress;
+  return addressIn(forwarded.at(-trustedProxies) ?? '') ?? socketAddress;
+}
+
+/** The address in what a proxy reported, with or without a port; null for anything else, which is not to be recorded as one. */
+function addressIn(reported: string): string | null {
+  const [, bracketed, withPort] = /^(?:\[([^\]]*)\](?::\d+)?|([\d.]+):\d+)$/.exec(reported) ?? [];
+  const address = bracketed ?? withPort ?? reported;
+  return isIP(address) === 0 ? null : address;
 }
 
 /**

@@ -31,7 +31,7 @@ export type Condition =
   | Comparison;
 
 /** A column compared with what the caller gave. */
-interface Comparison {
+export interface Comparison {
   readonly kind: 'compare';
   readonly property: string;
   readonly column: string;

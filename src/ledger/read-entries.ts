@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { DaybookError } from '../errors.js';
+import { readBounded } from './bounded-page.js';
 import { conditionToSql, type Condition, type FilterFields } from './filter.js';
 import { auditColumns, logs, selectList, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
 
@@ -7,7 +8,7 @@ import { auditColumns, logs, selectList, signalColumns, type AuditRow, type LogN
 const pageRowsMax = 1_000;
 export const pageRowsDefault = 50;
 
-/** Properties that filters may name: those with an index, so that no filter scans a whole log for its first page. */
+/** Properties that filters may name. */
 export const signalFilterFields = {
   chainIndex: { column: 'chain_index', kind: 'integer' },
   id: { column: 'signal_id', kind: 'text', property: 'signalId' },
@@ -48,6 +49,11 @@ export interface PageRequest {
   readonly before?: string | null;
   /** Row properties the caller will look at; `chainIndex` is always read. */
   readonly properties?: ReadonlySet<string>;
+  /**
+   * True for a page whose cost must not grow with the log: it may have fewer rows than asked for, or none, although more
+   * follow. `lookedUpTo` says so. False for a caller who takes a short page for the last one.
+   */
+  readonly bounded?: boolean;
 }
 
 /** A page of rows in the requested order, and lazily what lies around it. */
@@ -56,6 +62,8 @@ export interface Page<Row> {
   readonly hasNextPage: () => Promise<boolean>;
   readonly hasPreviousPage: () => Promise<boolean>;
   readonly totalCount: () => Promise<number>;
+  /** Index at which a bounded page ended early, at the start or the end of its rows: the place to go on from. */
+  readonly lookedUpTo?: { readonly edge: 'start' | 'end'; readonly chainIndex: string };
 }
 
 interface LogRows {
@@ -79,40 +87,76 @@ export async function readPage<Log extends LogName>(
   const backwards = request.last !== undefined && request.last !== null;
   const after = readCursor(log, 'after', request.after);
   const before = readCursor(log, 'before', request.before);
-  const parameters: unknown[] = [];
-  const bounds = [];
-  if (request.condition !== null) bounds.push(conditionToSql(request.condition, parameters));
-  if (after !== null) bounds.push(`chain_index ${request.newestFirst ? '<' : '>'} ${parameter(parameters, after)}`);
-  if (before !== null) bounds.push(`chain_index ${request.newestFirst ? '>' : '<'} ${parameter(parameters, before)}`);
-  const descending = request.newestFirst !== backwards;
-  const text = `SELECT ${columnsOf(log, request.properties)} FROM public.${logs[log].table}${where(bounds)}
-    ORDER BY chain_index ${descending ? 'DESC' : 'ASC'} LIMIT ${size + 1}`;
-  const found = await database.query<LogRows[Log]>(text, parameters);
-  const more = found.rows.length > size;
-  const rows = found.rows.slice(0, size);
+  const { condition, newestFirst } = request;
+  const [above, below] = newestFirst ? [before, after] : [after, before];
+  const { rows: found, lookedUpTo } = await readDirected<LogRows[Log]>(database, log, request, {
+    above,
+    below,
+    descending: newestFirst !== backwards,
+    columns: columnsOf(log, request.properties),
+    rowsMax: size + 1,
+  });
+  const rows = found.slice(0, size);
   if (backwards) rows.reverse();
+  const more = found.length > size || lookedUpTo !== null;
 
-  const exists = async (operator: '<' | '>', edge: string | undefined): Promise<boolean> => {
+  // Whether anything matches beyond an edge of the page, on the side where higher indexes lie or the other one.
+  const exists = async (higher: boolean, edge: string | undefined): Promise<boolean> => {
     if (edge === undefined) return false;
-    const values: unknown[] = [];
-    const conditions = request.condition === null ? [] : [conditionToSql(request.condition, values)];
-    conditions.push(`chain_index ${operator} ${parameter(values, edge)}`);
-    const answer = await database.query<{ found: boolean }>(
-      `SELECT EXISTS (SELECT FROM public.${logs[log].table}${where(conditions)}) AS found`,
-      values,
-    );
-    return answer.rows[0]?.found ?? false;
+    const side = higher ? { above: edge, below: null } : { above: null, below: edge };
+    const ask = { ...side, descending: !higher, columns: 'chain_index AS "chainIndex"', rowsMax: 1 };
+    const answer = await readDirected<LogRows[Log]>(database, log, request, ask);
+    return answer.rows.length > 0 || answer.lookedUpTo !== null;
   };
-  const onward = request.newestFirst ? '<' : '>';
-  const back = request.newestFirst ? '>' : '<';
   return {
     rows,
     hasNextPage: () =>
-      backwards ? exists(onward, rows.at(-1)?.chainIndex ?? before ?? undefined) : Promise.resolve(more),
+      backwards
+        ? exists(!newestFirst, before === null ? undefined : (rows.at(-1)?.chainIndex ?? before))
+        : Promise.resolve(more),
     hasPreviousPage: () =>
-      backwards ? Promise.resolve(more) : exists(back, rows[0]?.chainIndex ?? after ?? undefined),
-    totalCount: () => countEntries(database, log, request.condition),
+      backwards
+        ? Promise.resolve(more)
+        : exists(newestFirst, after === null ? undefined : (rows[0]?.chainIndex ?? after)),
+    totalCount: () => countEntries(database, log, condition),
+    ...(lookedUpTo === null || found.length > size
+      ? {}
+      : { lookedUpTo: { edge: backwards ? 'start' : 'end', chainIndex: lookedUpTo } as const }),
   };
+}
+
+/** Part of a log in one direction, between two indexes that do not belong to it. */
+interface DirectedRead {
+  readonly above: string | null;
+  readonly below: string | null;
+  readonly descending: boolean;
+  readonly columns: string;
+  readonly rowsMax: number;
+}
+
+async function readDirected<Row extends LogRows[LogName]>(
+  database: Queryable,
+  log: LogName,
+  { condition, bounded }: PageRequest,
+  { above, below, descending, columns, rowsMax }: DirectedRead,
+): Promise<{ rows: Row[]; lookedUpTo: string | null }> {
+  if (bounded === true && condition !== null) {
+    const from = above === null ? null : BigInt(above) + 1n;
+    const to = below === null ? null : BigInt(below) - 1n;
+    const read = { log, condition, from, to, descending, rowsMax, columns };
+    const { rows, lookedUpTo } = await readBounded<Row>(database, read);
+    return { rows: [...rows], lookedUpTo: lookedUpTo?.toString() ?? null };
+  }
+  const parameters: unknown[] = [];
+  const bounds = condition === null ? [] : [conditionToSql(condition, parameters)];
+  if (above !== null) bounds.push(`chain_index > ${parameter(parameters, above)}`);
+  if (below !== null) bounds.push(`chain_index < ${parameter(parameters, below)}`);
+  const { rows } = await database.query<Row>(
+    `SELECT ${columns} FROM public.${logs[log].table}${where(bounds)}
+     ORDER BY chain_index ${descending ? 'DESC' : 'ASC'} LIMIT ${rowsMax}`,
+    parameters,
+  );
+  return { rows, lookedUpTo: null };
 }
 
 /** Number of entries that match; computed only when asked for, because it visits them all. */

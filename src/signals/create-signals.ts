@@ -60,6 +60,9 @@ function newSignal(context: RequestContext, input: CreateSignalInput, itemIndex:
   };
 }
 
+/** Texts that others refer to: a mark in place of a secret would be none of them. */
+const identifying: ReadonlySet<string> = new Set(['symbol', 'signalId', 'supersedes']);
+
 /** The same rules as the table's constraints, checked here so that the message can name the item. */
 function check(input: CreateSignalInput, itemIndex: number): void {
   const refuse = (field: string, rule: string): never => {
@@ -72,6 +75,7 @@ function check(input: CreateSignalInput, itemIndex: number): void {
     if (text === undefined || text === null) continue;
     if (!text.isWellFormed()) refuse(field, 'holds a lone surrogate: send well-formed Unicode');
     if (text.includes('\0')) refuse(field, 'holds a NUL character: remove it');
+    if (identifying.has(field) && text.includes('[redacted ')) refuse(field, 'looks like a secret: choose another one');
   }
   if (!/^[A-Za-z0-9^][A-Za-z0-9._:/=^-]{0,63}$/.test(input.symbol)) {
     refuse('symbol', 'must have 1 to 64 of: letters, digits, . _ : / = ^ -');

@@ -3,7 +3,7 @@ import { DecimalSum } from '../core/decimal-sum.js';
 import { formatTimestamp, parseTimestamp } from '../core/timestamp.js';
 import type { JoinedEvent } from './trace-events.js';
 
-const executionStatuses = {
+export const executionStatuses = {
   EXECUTED: 'EXECUTED',
   PARTIALLY_EXECUTED: 'PARTIALLY_EXECUTED',
   REJECTED: 'REJECTED',

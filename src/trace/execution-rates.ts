@@ -7,7 +7,7 @@ import { readTraceEvents, type TracedSignal } from './trace-events.js';
 const daysMax = 366;
 /** Most signals of one answer, and most events of one day: each is looked at. */
 const signalsMax = 100_000;
-const eventsOfDayMax = 500_000;
+const eventsOfDayMax = 200_000;
 const microsPerDay = 86_400_000_000n;
 
 export interface ExecutionRateRequest {

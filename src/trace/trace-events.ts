@@ -123,8 +123,9 @@ async function readRange(
     .sort()
     .at(-1);
   if (from === undefined || until === undefined) return null;
-  const firstAt = (parameter: string) => `(SELECT min(chain_index) FROM public.audit_entries WHERE recorded_at =
-    (SELECT min(recorded_at) FROM public.audit_entries WHERE recorded_at >= ${parameter}::timestamptz))`;
+  // Not min(chain_index): for that the planner walks the log from its beginning.
+  const firstAt = (parameter: string) => `(SELECT chain_index FROM public.audit_entries
+    WHERE recorded_at >= ${parameter}::timestamptz ORDER BY recorded_at, chain_index LIMIT 1)`;
   const found = await database.query<{ from: string | null; before: string | null }>(
     `SELECT ${firstAt('$1')} AS "from", ${firstAt('$2')} AS "before"`,
     [from, until],
@@ -188,8 +189,8 @@ function joinOne(window: Window, own: readonly TraceEvent[], shared: SharedIds):
       .filter((other) => other.chainIndex !== event.chainIndex && isInWindow(other))
       .map((other) => ({ other, owner: other.signalId ?? (joined.has(other.chainIndex) ? window.signalId : null) }))
       .filter(({ owner }) => owner !== null);
-    const index = BigInt(event.chainIndex);
-    const before = sharing.filter(({ other }) => BigInt(other.chainIndex) < index).at(-1);
+    const index = Number(event.chainIndex);
+    const before = sharing.filter(({ other }) => Number(other.chainIndex) < index).at(-1);
     return (before ?? sharing[0])?.owner ?? null;
   };
   for (let grew = true; grew;) {
@@ -222,7 +223,7 @@ function groupBy(events: readonly TraceEvent[], key: 'signalId' | 'orderId' | 'd
 }
 
 function byIndex(left: TraceEvent, right: TraceEvent): number {
-  return Number(BigInt(left.chainIndex) - BigInt(right.chainIndex));
+  return Number(left.chainIndex) - Number(right.chainIndex);
 }
 
 function addMs(time: string, milliseconds: number): string {

@@ -3,16 +3,9 @@ import { AuditEntry } from '../audit/audit-entry.type.js';
 import { ConfigSnapshot } from '../config-snapshots/config-snapshot.type.js';
 import { BigIntScalar, DateScalar, DecimalScalar } from '../graphql/scalars.js';
 import { Signal } from '../signals/signal.type.js';
+import { executionStatuses } from './classify-signal.js';
 
-const ExecutionStatus = {
-  EXECUTED: 'EXECUTED',
-  PARTIALLY_EXECUTED: 'PARTIALLY_EXECUTED',
-  REJECTED: 'REJECTED',
-  PENDING: 'PENDING',
-  NOT_EXECUTED: 'NOT_EXECUTED',
-  SUPERSEDED: 'SUPERSEDED',
-} as const;
-registerEnumType(ExecutionStatus, {
+registerEnumType(executionStatuses, {
   name: 'ExecutionStatus',
   description: 'What became of a signal, as far as the log tells.',
   valuesConfig: {
@@ -72,7 +65,7 @@ export class TracedOrder {
 })
 export class SignalTrace {
   @Field(() => Signal) signal!: Signal;
-  @Field(() => ExecutionStatus) status!: string;
+  @Field(() => executionStatuses) status!: string;
   @Field(() => String, { description: 'Why, derived from the record.' }) reason!: string;
   @Field(() => ID, { nullable: true, description: 'The signal that corrects this one.' }) supersededBy!: string | null;
   @Field(() => DecimalScalar, { description: 'Sum over the accepted orders.' }) orderedQuantity!: string;

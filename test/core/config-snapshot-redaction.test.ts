@@ -99,7 +99,7 @@ test('the same secret has the same mark in each format, and another one has anot
 test.each([
   'port: 5432\nhost: db.example\nlimits:\n  max_position: 100.5\n',
   '{"symbol":"AAPL","side":"BUY","stops":[1,2,3]}\n',
-  'use_token: true\napi_key: off\nsecrets: []\n',
+  'passwords:\nport: 1\ntoken = ""\n',
   '# keyboard layout\nlayout = us\nmonkey = see\n',
   'https://example.com/docs?page=2 and http://[::1]:80/\n',
 ])('what is no secret stays as it is: %j', (text) => {

@@ -119,9 +119,7 @@ const caller = { actor: 'tester', role: null, ipAddress: null, userAgent: null, 
     expect(await removeStoredPacks({ ...options, keepDays: 1 }, days.dateOf(4))).toEqual([]);
     expect(await storePacks(options, signal)).toEqual([0, 1, 2, 3].map((day) => days.dateOf(day)));
     expect(await storePacks(options, signal)).toEqual([]);
-    expect(await removeStoredPacks({ ...options, keepDays: 2 }, days.dateOf(4))).toEqual(
-      [0, 1].map((day) => days.dateOf(day)),
-    );
+    expect(await removeStoredPacks({ ...options, keepDays: 2 }, days.dateOf(4))).toEqual([0, 1].map((day) => days.dateOf(day)));
     const back = join(folder.path, 'back');
     await fetchPack(options.store, days.dateOf(0), back);
     expect(exitCodeOfPacks(await verifyPacks(back, keys))).toBe(0);

@@ -106,7 +106,7 @@ describe('an export', () => {
     expect(response.headers).toMatchObject({
       'content-type': 'text/csv; charset=utf-8; header=present',
       'daybook-count': '0',
-      'daybook-filter': '{"event":"OrderAccepted","resource":"order 1","text":"\\u00fc"}',
+      'daybook-filter': '{"resource":"order 1","event":"OrderAccepted","text":"\\u00fc"}',
     });
     expect(response.headers).not.toHaveProperty('daybook-first-index');
     const full = await open('/audit/export?event=OrderAccepted');

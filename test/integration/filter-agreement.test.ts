@@ -165,8 +165,8 @@ test('a search in details finds the same entries in both, folding A to Z alone',
   expect(await find('NESTED')).toEqual(
     all.filter(({ event }) => event !== 'SignalCreated').map((row) => row.chainIndex),
   );
-  expect((await find('STRASSE')).length).toBe(0);
-  expect((await find('STRAßE k')).length).toBeGreaterThan(0);
+  expect((await find('STRAßE k')).length).toBe(0);
+  expect((await find('TRAßE k')).length).toBeGreaterThan(0);
   expect((await find('\n"QUOTED"')).length).toBeGreaterThan(0);
   expect(await find('é')).not.toEqual(await find('É'));
   const needle = fc.oneof(

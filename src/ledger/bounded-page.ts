@@ -1,0 +1,317 @@
+import type pg from 'pg';
+import { conditionToSql, type Comparison, type Condition } from './filter.js';
+import { logs, type LogName } from './rows.js';
+
+/**
+ * Entries that one page looks at, window by window: enough to fill nearly every page, and at most about 50 ms of work
+ * however long the log is and whatever the filter asks for.
+ */
+const windowEntries = [1_000, 4_000, 16_000] as const;
+/** Conditions of one filter whose indexes are tried. */
+const anchorsMax = 5;
+/** Longest list behind `in` whose values are each read by the index. */
+const anchorValuesMax = 20;
+
+/**
+ * Columns with an index on (column, chain_index), those that tell most apart first, and the values that the index leaves
+ * out because most entries have them: in the log itself the next one is never far.
+ */
+const indexedColumns: Readonly<Record<LogName, Readonly<Record<string, readonly string[]>>>> = {
+  signals: { signal_id: [], supersedes: [], symbol: [], strategy: [], producer: [], action: [] },
+  audit: {
+    id: [],
+    request_id: [],
+    signal_id: [],
+    session_id: [],
+    resource: [],
+    ip_address: [],
+    actor: [],
+    outcome: ['OK'],
+    event: [],
+    role: [],
+    action: ['READ', 'CREATE'],
+    category: [],
+  },
+};
+
+type Queryable = Pick<pg.Pool, 'query'>;
+
+/** What to read: entries between two indexes, both included, in one direction. */
+export interface BoundedRead {
+  readonly log: LogName;
+  readonly condition: Condition;
+  readonly from: bigint | null;
+  readonly to: bigint | null;
+  readonly descending: boolean;
+  /** Most rows to return. */
+  readonly rowsMax: number;
+  /** The select list. */
+  readonly columns: string;
+}
+
+/** Rows in the direction of reading. */
+export interface BoundedRows<Row> {
+  readonly rows: readonly Row[];
+  /** Where looking ended before the range or the rows asked for did: everything up to this index is accounted for. */
+  readonly lookedUpTo: bigint | null;
+}
+
+/** A stretch of the log, both ends included. */
+interface Stretch {
+  readonly low: bigint;
+  readonly high: bigint;
+}
+
+/** A condition that an index answers in index order. */
+interface Anchor {
+  readonly comparison: Comparison;
+  readonly values: readonly string[];
+  readonly leftOut: readonly string[];
+}
+
+/** How far the next entries of an index lie; `anchor` is null for the log itself. */
+interface Reach {
+  readonly anchor: Anchor | null;
+  readonly upTo: bigint;
+}
+
+/**
+ * Reads the entries that match, in index order, and never looks at more than 21,000 of them. Each window goes by the index
+ * that gets farthest with its share of entries, so that a rare value is found at once wherever it lies. Entries never
+ * change and are only added at the end, so that several statements see what one would.
+ */
+export async function readBounded<Row extends object>(
+  database: Queryable,
+  request: BoundedRead,
+): Promise<BoundedRows<Row>> {
+  const conjuncts = conjunctsOf(request.condition);
+  const range = await readStretch(database, request, conjuncts.filter(boundsIndex));
+  if (range === null || request.rowsMax === 0) return { rows: [], lookedUpTo: null };
+  const remaining = conjuncts.filter((part) => !boundsIndex(part));
+  const anchors = remaining.flatMap((part) => anchorOf(request.log, part) ?? []).sort(byColumn(request.log));
+  if (anchors.some(({ values }) => values.length === 0)) return { rows: [], lookedUpTo: null };
+  const [anchor = null] = anchors;
+  // Where an index answers the whole filter, nothing is looked at in vain.
+  if (remaining.length === (anchor === null ? 0 : 1)) {
+    const rows = await readRows<Row>(database, request, range, anchor, request.rowsMax, request.rowsMax);
+    return { rows, lookedUpTo: null };
+  }
+  for (const prefix of remaining.filter((part) => isPrefix(request.log, part))) {
+    const rows = await readFewWithPrefix<Row>(database, request, range, prefix);
+    if (rows !== null) return { rows, lookedUpTo: null };
+  }
+  return readWindows<Row>(database, request, range, anchors.slice(0, anchorsMax));
+}
+
+async function readWindows<Row extends object>(
+  database: Queryable,
+  request: BoundedRead,
+  range: Stretch,
+  anchors: readonly Anchor[],
+): Promise<BoundedRows<Row>> {
+  const rows: Row[] = [];
+  let left = range;
+  for (const entries of windowEntries) {
+    const { anchor, upTo } = await chooseReach(database, request, left, anchors, entries);
+    const window = request.descending ? { ...left, low: upTo } : { ...left, high: upTo };
+    rows.push(...(await readRows<Row>(database, request, window, anchor, entries, request.rowsMax - rows.length)));
+    if (rows.length === request.rowsMax || upTo === (request.descending ? left.low : left.high)) {
+      return { rows, lookedUpTo: null };
+    }
+    left = request.descending ? { ...left, high: upTo - 1n } : { ...left, low: upTo + 1n };
+  }
+  return { rows, lookedUpTo: request.descending ? left.high + 1n : left.low - 1n };
+}
+
+function isPrefix(log: LogName, condition: Condition): condition is Comparison {
+  return (
+    condition.kind === 'compare' &&
+    condition.operator === 'startsWith' &&
+    indexedColumns[log][condition.column]?.length === 0
+  );
+}
+
+/**
+ * All that match where few values begin with the prefix, null where many do. An index finds a beginning only in a database
+ * that orders text by bytes, as those do that Daybook makes; in another one the answer is null.
+ */
+async function readFewWithPrefix<Row extends object>(
+  database: Queryable,
+  { log, condition, descending, columns, rowsMax }: BoundedRead,
+  { low, high }: Stretch,
+  prefix: Comparison,
+): Promise<readonly Row[] | null> {
+  const parameters: unknown[] = [];
+  const entries = `public.${logs[log].table} WHERE ${conditionToSql(prefix, parameters)} ORDER BY ${prefix.column}`;
+  const looked = await database.query<{ ordered: boolean; many: boolean }>(
+    `SELECT ordered, ordered AND EXISTS (SELECT FROM ${entries} OFFSET ${windowEntries[0]} LIMIT 1) AS many
+     FROM (SELECT datlocprovider = 'b' OR (datlocprovider = 'c' AND datcollate IN ('C', 'POSIX')) AS ordered
+           FROM pg_database WHERE datname = current_database()) AS server`,
+    parameters,
+  );
+  if (looked.rows[0]?.ordered !== true || looked.rows[0].many) return null;
+  const between = `chain_index BETWEEN ${push(parameters, low)} AND ${push(parameters, high)}`;
+  const found = await database.query<Row & Record<string, unknown>>(
+    `SELECT ${columns} FROM (SELECT * FROM ${entries} LIMIT ${windowEntries[0]}) AS entries
+     WHERE ${between} AND ${conditionToSql(condition, parameters)}
+     ORDER BY chain_index ${descending ? 'DESC' : 'ASC'} LIMIT ${rowsMax}`,
+    parameters,
+  );
+  return found.rows;
+}
+
+/** Conditions that must all hold. */
+function conjunctsOf(condition: Condition): readonly Condition[] {
+  return condition.kind === 'and' ? condition.parts.flatMap(conjunctsOf) : [condition];
+}
+
+const ordering = ['eq', 'lt', 'lte', 'gt', 'gte'];
+
+/** True where a condition says between which indexes its entries lie, and nothing else. */
+function boundsIndex(condition: Condition): condition is Comparison {
+  return (
+    condition.kind === 'compare' &&
+    (condition.column === 'chain_index' || condition.risesIn !== undefined) &&
+    ordering.includes(condition.operator)
+  );
+}
+
+function anchorOf(log: LogName, condition: Condition): Anchor | null {
+  if (condition.kind !== 'compare') return null;
+  const leftOut = indexedColumns[log][condition.column];
+  const { operator, value } = condition;
+  if (leftOut === undefined || (operator !== 'eq' && operator !== 'in')) return null;
+  const values = [...new Set(operator === 'in' ? (value as readonly string[]) : [String(value)])];
+  const usable = values.length <= anchorValuesMax && !values.some((given) => leftOut.includes(given));
+  return usable ? { comparison: condition, values, leftOut } : null;
+}
+
+function byColumn(log: LogName): (left: Anchor, right: Anchor) => number {
+  const order = Object.keys(indexedColumns[log]);
+  return (left, right) => order.indexOf(left.comparison.column) - order.indexOf(right.comparison.column);
+}
+
+/** Between which indexes matching entries can lie; null where there are none. */
+async function readStretch(
+  database: Queryable,
+  { log, from, to }: BoundedRead,
+  bounds: readonly Comparison[],
+): Promise<Stretch | null> {
+  const table = `public.${logs[log].table}`;
+  const parameters: unknown[] = [];
+  const ends = bounds.flatMap((bound) => endsOf(table, bound, parameters));
+  const sides = ends.map(({ side, sql }, place) => `${sql} AS ${side}_${place}`);
+  const found = await database.query<Record<string, string | null>>(
+    `SELECT ${[`(SELECT min(chain_index) FROM ${table}) AS low`, `(SELECT max(chain_index) FROM ${table}) AS high`, ...sides].join(', ')}`,
+    parameters,
+  );
+  const stated = Object.entries(found.rows[0] ?? {});
+  if (stated.length === 0 || stated.some(([, value]) => value === null)) return null;
+  const of = (side: Side) => stated.flatMap(([name, value]) => (name.startsWith(side) ? [BigInt(value ?? 0)] : []));
+  const low = [...of('low'), ...(from === null ? [] : [from])].reduce((a, b) => (a > b ? a : b));
+  const high = [...of('high'), ...(to === null ? [] : [to])].reduce((a, b) => (a < b ? a : b));
+  return low > high ? null : { low, high };
+}
+
+type Side = 'low' | 'high';
+
+/** The ends that a comparison of the index, or of a value that rises with it, sets. */
+function endsOf(table: string, comparison: Comparison, parameters: unknown[]): { side: Side; sql: string }[] {
+  const { column, operator } = comparison;
+  const end = (side: Side, operator: 'gt' | 'gte' | 'lt' | 'lte') => {
+    const where = conditionToSql({ ...comparison, operator, risesIn: undefined }, parameters);
+    const order = side === 'low' ? 'ASC' : 'DESC';
+    const sort = column === 'chain_index' ? [] : [`${column} ${order}`];
+    return {
+      side,
+      sql: `(SELECT chain_index FROM ${table} WHERE ${where} ORDER BY ${[...sort, `chain_index ${order}`].join(', ')} LIMIT 1)`,
+    };
+  };
+  if (operator === 'gt' || operator === 'gte') return [end('low', operator)];
+  if (operator === 'lt' || operator === 'lte') return [end('high', operator)];
+  return [end('low', 'gte'), end('high', 'lte')];
+}
+
+/** Where the given number of entries ends by each index and by the log itself, and which of them gets farthest. */
+async function chooseReach(
+  database: Queryable,
+  { log, descending }: BoundedRead,
+  stretch: Stretch,
+  anchors: readonly Anchor[],
+  entries: number,
+): Promise<Reach> {
+  const { low, high } = stretch;
+  const end = descending ? low : high;
+  const farther = (a: bigint, b: bigint) => (descending ? a < b : a > b);
+  const byLog = descending ? high - BigInt(entries - 1) : low + BigInt(entries - 1);
+  const plain: Reach = { anchor: null, upTo: farther(byLog, end) ? end : byLog };
+  if (anchors.length === 0 || plain.upTo === end) return plain;
+  const parameters: unknown[] = [];
+  const list = anchors.map((anchor) => {
+    const share = Math.ceil(entries / anchor.values.length);
+    const last = anchor.values.map(
+      (value) =>
+        `(SELECT chain_index FROM ${branch(log, anchor, value, stretch, descending, parameters)} OFFSET ${share - 1} LIMIT 1)`,
+    );
+    return `ARRAY[${last.join(', ')}]::text[]`;
+  });
+  const found = await database.query<Record<string, readonly (string | null)[]>>(
+    `SELECT ${list.map((array, place) => `${array} AS "${place}"`).join(', ')}`,
+    parameters,
+  );
+  const reaches = anchors.map((anchor, place): Reach => {
+    const ends = (found.rows[0]?.[place] ?? []).flatMap((index) => (index === null ? [] : [BigInt(index)]));
+    return { anchor, upTo: ends.reduce((a, b) => (farther(a, b) ? b : a), end) };
+  });
+  return [...reaches, plain].reduce((best, reach) => (farther(reach.upTo, best.upTo) ? reach : best));
+}
+
+/** Matching rows of a stretch by one index, of which at most `entriesMax` entries per value are looked at. */
+async function readRows<Row extends object>(
+  database: Queryable,
+  { log, condition, descending, columns }: BoundedRead,
+  stretch: Stretch,
+  anchor: Anchor | null,
+  entriesMax: number,
+  rowsMax: number,
+): Promise<readonly Row[]> {
+  const parameters: unknown[] = [];
+  const table = `public.${logs[log].table}`;
+  const branches = anchor?.values.map(
+    (value) => `(SELECT * FROM ${branch(log, anchor, value, stretch, descending, parameters)} LIMIT ${entriesMax})`,
+  );
+  const source = branches === undefined ? table : `(${branches.join(' UNION ALL ')}) AS entries`;
+  const between = `chain_index BETWEEN ${push(parameters, stretch.low)} AND ${push(parameters, stretch.high)}`;
+  const found = await database.query<Row & Record<string, unknown>>(
+    `SELECT ${columns} FROM ${source} WHERE ${between} AND ${conditionToSql(condition, parameters)}
+     ORDER BY chain_index ${descending ? 'DESC' : 'ASC'} LIMIT ${rowsMax}`,
+    parameters,
+  );
+  return found.rows;
+}
+
+/**
+ * One value's entries in index order. The range with equal ends and the order by both columns leave the planner no choice
+ * but the index; from an equality it concludes that any way through the log soon meets the value, which is wrong where all
+ * entries with it lie at the other end.
+ */
+function branch(
+  log: LogName,
+  { comparison: { column, type }, leftOut }: Anchor,
+  value: string,
+  { low, high }: Stretch,
+  descending: boolean,
+  parameters: unknown[],
+): string {
+  const wanted = `${push(parameters, value)}::${type}`;
+  const guards = leftOut.map((common) => ` AND ${column} <> '${common}'`).join('');
+  const order = descending ? 'DESC' : 'ASC';
+  return `public.${logs[log].table} WHERE ${column} >= ${wanted} AND ${column} <= ${wanted}${guards}
+    AND chain_index BETWEEN ${push(parameters, low)} AND ${push(parameters, high)}
+    ORDER BY ${column} ${order}, chain_index ${order}`;
+}
+
+function push(parameters: unknown[], value: string | bigint): string {
+  parameters.push(value.toString());
+  return `$${parameters.length}`;
+}

@@ -1,0 +1,34 @@
+import { join } from 'node:path';
+import type { GraphQLSchema } from 'graphql';
+import { readRedactionRules } from './access/read-redaction-rules.js';
+import { Redactor } from './access/redact.js';
+import type { Config } from './config.js';
+import type { Append } from './access/request-calls.js';
+import { readOrCreateSecretFile } from './db/secret-file.js';
+import type { Queryable } from './ledger/read-entries.js';
+import { recordRedactionRules } from './redaction/record-rules.js';
+
+/**
+ * The redactor of a node, or of one command: its key is kept in the data folder, its rules are those of every node and those of
+ * the operator's file. `schema`: whose marks say how arguments are redacted, where calls are recorded. Throws CONFIG_INVALID.
+ */
+export async function openRedactor(
+  config: Pick<Config, 'dataDir' | 'redactionRulesFile'>,
+  schema?: GraphQLSchema,
+): Promise<Redactor> {
+  const rules = await readRedactionRules(config.redactionRulesFile);
+  const key = Buffer.from(await readOrCreateSecretFile(join(config.dataDir, 'redaction.key')));
+  return new Redactor(key, schema === undefined ? { rules } : { rules, schema });
+}
+
+/** The redactor of a node that starts; where its rules are not those that were in force before, an entry says so. */
+export async function openRecordedRedactor(parts: {
+  readonly config: Config;
+  readonly schema: GraphQLSchema;
+  readonly database: Queryable;
+  readonly append: Append;
+}): Promise<Redactor> {
+  const redactor = await openRedactor(parts.config, parts.schema);
+  await recordRedactionRules(parts.database, parts.append, redactor.rules);
+  return redactor;
+}
