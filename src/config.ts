@@ -78,6 +78,13 @@ const environmentShape = {
   DAYBOOK_LOG_GZIP: z.enum(['on', 'off']).default('on'),
   DAYBOOK_LOG_KEY_FILE: z.string().optional(),
   DAYBOOK_SINKS_FILE: z.string().optional(),
+  DAYBOOK_AUDIT_ONLINE_DAYS: z
+    .union([z.literal('forever'), z.coerce.number().positive().max(36_525)], {
+      error: 'must be a number of days above 0, or forever',
+    })
+    .default(90),
+  DAYBOOK_ARCHIVE_YEARS: z.coerce.number().int().min(1).max(100).default(7),
+  DAYBOOK_RESTORED_DAYS: z.coerce.number().int().min(1).max(3_650).default(30),
   DAYBOOK_JOBS: z.enum(['on', 'off']).default('on'),
 } as const;
 
@@ -142,6 +149,7 @@ export interface Config {
   readonly logFiles: LogFileConfig | undefined;
   /** JSON file with further sinks of the audit log. */
   readonly sinksFile: string | undefined;
+  readonly retention: RetentionConfig;
   /** Whether this node runs background jobs: sealing, anchoring, integrity checks. */
   readonly runsJobs: boolean;
   /** Every setting by its variable, defaults included: for snapshots of the configuration. Holds secrets. */
@@ -189,6 +197,16 @@ interface LogFileConfig {
   readonly gzip: boolean;
   /** File with the key that lines are encrypted with. */
   readonly keyFile: string | undefined;
+}
+
+/** How long audit entries stay where. */
+interface RetentionConfig {
+  /** Days in the database; null for ever. */
+  readonly onlineDays: number | null;
+  /** Calendar years in archives, from recording on. */
+  readonly archiveYears: number;
+  /** Days that copies of archived entries stay after they were brought back. */
+  readonly restoredDays: number;
 }
 
 interface AnchorConfig {
@@ -247,17 +265,7 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
             },
       publishIntervalMs: values.DAYBOOK_PUBLISH_SECONDS * 1_000,
     },
-    anchors: {
-      store: values.DAYBOOK_ANCHOR_STORE,
-      retentionDays: values.DAYBOOK_ROOT_RETENTION_DAYS,
-      timestamp: values.DAYBOOK_ANCHOR_TIMESTAMP ?? (values.DAYBOOK_TSA_URL === undefined ? 'off' : 'best-effort'),
-      authority:
-        values.DAYBOOK_TSA_URL === undefined || values.DAYBOOK_TSA_CA_FILE === undefined
-          ? undefined
-          : { url: values.DAYBOOK_TSA_URL, certificatesFile: resolve(values.DAYBOOK_TSA_CA_FILE) },
-      witness: values.DAYBOOK_ANCHOR_WITNESS ?? (values.DAYBOOK_WITNESSES === undefined ? 'off' : 'best-effort'),
-      witnesses: values.DAYBOOK_WITNESSES,
-    },
+    anchors: toAnchors(values),
     integrityRecentMinutes: values.DAYBOOK_INTEGRITY_RECENT_MINUTES,
     redactionRulesFile:
       values.DAYBOOK_REDACTION_RULES_FILE === undefined ? undefined : resolve(values.DAYBOOK_REDACTION_RULES_FILE),
@@ -284,7 +292,26 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
             keyFile: values.DAYBOOK_LOG_KEY_FILE === undefined ? undefined : resolve(values.DAYBOOK_LOG_KEY_FILE),
           },
     sinksFile: values.DAYBOOK_SINKS_FILE === undefined ? undefined : resolve(values.DAYBOOK_SINKS_FILE),
+    retention: {
+      onlineDays: values.DAYBOOK_AUDIT_ONLINE_DAYS === 'forever' ? null : values.DAYBOOK_AUDIT_ONLINE_DAYS,
+      archiveYears: values.DAYBOOK_ARCHIVE_YEARS,
+      restoredDays: values.DAYBOOK_RESTORED_DAYS,
+    },
     runsJobs: values.DAYBOOK_JOBS === 'on',
     environment: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)])),
+  };
+}
+
+function toAnchors(values: z.infer<typeof environmentSchema>): AnchorConfig {
+  return {
+    store: values.DAYBOOK_ANCHOR_STORE,
+    retentionDays: values.DAYBOOK_ROOT_RETENTION_DAYS,
+    timestamp: values.DAYBOOK_ANCHOR_TIMESTAMP ?? (values.DAYBOOK_TSA_URL === undefined ? 'off' : 'best-effort'),
+    authority:
+      values.DAYBOOK_TSA_URL === undefined || values.DAYBOOK_TSA_CA_FILE === undefined
+        ? undefined
+        : { url: values.DAYBOOK_TSA_URL, certificatesFile: resolve(values.DAYBOOK_TSA_CA_FILE) },
+    witness: values.DAYBOOK_ANCHOR_WITNESS ?? (values.DAYBOOK_WITNESSES === undefined ? 'off' : 'best-effort'),
+    witnesses: values.DAYBOOK_WITNESSES,
   };
 }

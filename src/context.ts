@@ -35,6 +35,7 @@ import { enqueueAnchoring, openJobs, startJobs } from './open-jobs.js';
 import { openPacks, packStoreOptions } from './open-packs.js';
 import { describeProofs, openProofs, readProofFigures, type ProofNode, type ProofParts } from './open-proofs.js';
 import { openTrace } from './open-trace.js';
+import { applyRetention, openRetention } from './open-retention.js';
 import { openRecordedRedactor } from './open-redactor.js';
 import { openSinks } from './open-sinks.js';
 import { buildDaybookSchema } from './schema.js';
@@ -65,7 +66,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const database = stack.use(
     await openDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
   );
-  const executedMigrations = await executeMigrations(database.urls, log);
+  const executedMigrations = await prepareLedger(database.urls, config, log);
   const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(database.urls));
 
   const ledger = await openLedger(database.urls.application, config, log, clock, stack);
@@ -76,7 +77,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const redactor = await openRecordedRedactor({ config, schema, database: pool, append });
   const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
   const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
-  const { proofs, integrity, packs, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
+  const { proofs, integrity, packs, retention, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
   const services: Services = {
     database: pool,
     tails: { signals, audit },
@@ -88,6 +89,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
     proofs: proofs.services,
     integrity,
     packs,
+    retention,
     configSnapshots,
     trace: openTrace(parts),
     sinks: await openSinks({ ...parts, tail: audit, registry: metrics.registry }, stack),
@@ -128,9 +130,11 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
 }
 
 /** Names of the migrations it executed; what somebody changed in the catalogue before is on record by then. */
-async function executeMigrations(urls: RoleUrls, log: Logger): Promise<string[]> {
+async function prepareLedger(urls: RoleUrls, config: Config, log: Logger): Promise<string[]> {
   await compareBeforeMigrating({ urls, knownMigrations: migrationsList.map(({ name }) => name), log });
-  return migrateUp({ url: urls.migrator, migrations: migrationsList, log });
+  const executed = await migrateUp({ url: urls.migrator, migrations: migrationsList, log });
+  await applyRetention(urls, config);
+  return executed;
 }
 
 /** What proves and watches the ledger, and the jobs that do so at their times; `stack` takes them over. */
@@ -161,12 +165,13 @@ async function openEvidence(
     generator: readGenerator(),
   };
   const packs = openPacks(packParts);
+  const retention = openRetention({ ...parts, proofs });
   if (config.runsJobs) {
     const daily = { services: packs, store: packStoreOptions(packParts), keepDays: config.packs.retentionDays };
-    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity, daily }, urls.application));
+    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity, daily, retention }, urls.application));
     await startJobs(jobs);
   }
-  return { proofs, integrity, packs, jobs };
+  return { proofs, integrity, packs, retention, jobs };
 }
 
 /** `built`: what is built after the metrics, and there when they are scraped. */

@@ -23,6 +23,16 @@ export const errorCatalogue = {
   INCIDENT_STATE: { httpStatus: 409, retryable: false, meaning: 'the incident is acknowledged or closed already' },
   ALREADY_SUPERSEDED: { httpStatus: 409, retryable: false, meaning: 'another signal already supersedes that one' },
   CURSOR_AHEAD: { httpStatus: 400, retryable: false, meaning: 'the cursor lies beyond the head of the log' },
+  ARCHIVED: {
+    httpStatus: 410,
+    retryable: false,
+    meaning: 'these entries were archived and removed from the database: restore their archive',
+  },
+  RETENTION_REFUSED: {
+    httpStatus: 409,
+    retryable: false,
+    meaning: 'what was to be removed is too young, not archived, not delivered, or under a legal hold',
+  },
   CURSOR_EXPIRED: {
     httpStatus: 410,
     retryable: false,

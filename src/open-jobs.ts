@@ -11,6 +11,8 @@ import type { Job } from './jobs/job.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { logNames } from './ledger/rows.js';
 import type { ProofNode } from './open-proofs.js';
+import type { RetentionServices } from './retention/retention-services.js';
+import { runRetention } from './retention/run-retention.js';
 import { runDailyPacks, type DailyPackOptions } from './packs/daily-packs.js';
 
 /** A job that keeps failing is tried again at its next time anyway. */
@@ -23,11 +25,12 @@ export interface JobParts {
   readonly proofs: ProofNode;
   readonly integrity: IntegrityService;
   readonly daily: DailyPackOptions;
+  readonly retention: RetentionServices;
 }
 
 /** Every background job, in the order of the day. Times are UTC. */
 function listJobs(parts: JobParts): Job[] {
-  const { proofs, integrity, append, pool, log, daily } = parts;
+  const { proofs, integrity, append, pool, log, daily, retention } = parts;
   return [
     {
       // More often than once a day, so that a day is also sealed when the node was down at midnight or its clock is ahead.
@@ -65,6 +68,16 @@ function listJobs(parts: JobParts): Job[] {
       cron: '10 * * * *',
       attemptsMax,
       run: (_payload, signal) => runDailyPacks(daily, signal),
+    },
+    {
+      // After the packs of the day before; before the full check, which so looks at what is left.
+      name: 'retention',
+      cron: '40 2 * * *',
+      attemptsMax,
+      run: async (_payload, signal) => {
+        const done = await runRetention(retention, serviceOrigin('retention', randomUUID()), signal);
+        log.info(done, 'retention was applied');
+      },
     },
     {
       name: 'check-integrity-full',

@@ -17,6 +17,7 @@ import {
   SignalProofResolver,
 } from './proofs/proof.resolver.js';
 import { RedactionResolver } from './redaction/redaction.resolver.js';
+import { ArchivedEntriesResolver, RetentionResolver } from './retention/retention.resolver.js';
 import { SignalResolver } from './signals/signal.resolver.js';
 import { SinkResolver } from './sinks/sink.resolver.js';
 import { TraceResolver } from './trace/trace.resolver.js';
@@ -41,6 +42,8 @@ const resolvers = [
   ConfigSnapshotResolver,
   TraceResolver,
   SinkResolver,
+  RetentionResolver,
+  ArchivedEntriesResolver,
 ] as const;
 
 /** type-graphql asks for one although every subscription here brings its own source; nothing is ever published. */

@@ -119,6 +119,25 @@ CREATE TABLE public.ledger_restores (
   reason text NOT NULL CHECK (char_length(btrim(reason)) >= 10)
 );
 
+-- One row for each removal of archived entries: its receipt for ever, and the permit for the rows below first_kept_index in the
+-- transaction that wrote it. Only the owner's procedure writes here (migrations/0008-retention).
+CREATE TABLE public.ledger_purges (
+  number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  log text NOT NULL CONSTRAINT ledger_purges_log_known CHECK (log = 'audit'),
+  first_index bigint NOT NULL,
+  first_kept_index bigint NOT NULL,
+  -- chain_hash of the last removed entry: what the first kept one must name as its predecessor's.
+  previous_hash bytea NOT NULL CONSTRAINT ledger_purges_previous_hash_size CHECK (octet_length(previous_hash) = 32),
+  last_recorded_at timestamptz NOT NULL,
+  -- Of the newest checkpoint at that time, which covers what was removed.
+  tree_size bigint NOT NULL,
+  root_hash bytea NOT NULL CONSTRAINT ledger_purges_root_hash_size CHECK (octet_length(root_hash) = 32),
+  purged_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  purged_by text NOT NULL CONSTRAINT ledger_purges_purged_by_length CHECK (char_length(purged_by) BETWEEN 1 AND 200),
+  xid xid8 NOT NULL,
+  CONSTRAINT ledger_purges_order CHECK (first_index >= 0 AND first_index < first_kept_index AND first_kept_index <= tree_size)
+);
+
 -- Refused modifications, written through a connection of their own so that the refusal's rollback keeps them.
 -- No ledger trigger stands here: a caller who holds the ledger lock cannot deadlock with it.
 CREATE SEQUENCE public.modification_attempt_number CACHE 1;

@@ -26,17 +26,38 @@ CREATE FUNCTION daybook.attempt_row(stored jsonb) RETURNS text
   ) AS row_text
 $$;
 
+-- Whether the transaction removes archived entries, and `chain_index`, where there is one, is among them.
+CREATE FUNCTION daybook.is_purging(chain_index bigint) RETURNS boolean
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce((SELECT xid = pg_current_xact_id() AND coalesce(is_purging.chain_index < first_kept_index, true)
+                   FROM public.ledger_purges ORDER BY number DESC LIMIT 1), false)
+$$;
+
 -- Refuses the statement. Row triggers hand in the first row; the statement trigger runs only when no row matched, because
 -- the row trigger has raised otherwise. Each attempt so leaves exactly one record.
 CREATE FUNCTION daybook.refuse_modification() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  number bigint := nextval('public.modification_attempt_number');
+  number bigint;
   stored_old text;
   stored_new text;
   signal text;
   attempt json;
 BEGIN
+  IF TG_OP = 'DELETE' AND TG_TABLE_NAME IN ('audit_entries', 'ledger_subxacts') THEN
+    IF TG_LEVEL = 'STATEMENT' THEN
+      IF daybook.is_purging(NULL) THEN
+        RETURN NULL;
+      END IF;
+    ELSIF TG_TABLE_NAME = 'audit_entries' THEN
+      IF daybook.is_purging(OLD.chain_index) THEN
+        RETURN OLD;
+      END IF;
+    ELSIF OLD.log = 'audit' AND daybook.is_purging(OLD.last_index) THEN
+      RETURN OLD;
+    END IF;
+  END IF;
+  number := nextval('public.modification_attempt_number');
   IF TG_LEVEL = 'ROW' THEN
     BEGIN
       signal := to_jsonb(OLD) ->> 'signal_id';
@@ -79,8 +100,9 @@ DECLARE
   ledger_table text;
   prefix text;
 BEGIN
-  FOREACH ledger_table IN ARRAY ARRAY['signals', 'audit_entries', 'ledger_subxacts'] LOOP
-    prefix := CASE ledger_table WHEN 'signals' THEN 'signal' WHEN 'audit_entries' THEN 'audit' ELSE 'subxact' END;
+  FOREACH ledger_table IN ARRAY ARRAY['signals', 'audit_entries', 'ledger_subxacts', 'ledger_purges'] LOOP
+    prefix := CASE ledger_table WHEN 'signals' THEN 'signal' WHEN 'audit_entries' THEN 'audit'
+      WHEN 'ledger_subxacts' THEN 'subxact' ELSE 'purge' END;
     EXECUTE format('CREATE TRIGGER prevent_%s_modification_trigger BEFORE UPDATE OR DELETE ON public.%I
       FOR EACH ROW EXECUTE FUNCTION daybook.refuse_modification()', prefix, ledger_table);
     EXECUTE format('CREATE TRIGGER prevent_%s_modification_without_rows_trigger AFTER UPDATE OR DELETE ON public.%I

@@ -22,6 +22,6 @@ BEGIN
     EXECUTE format('DROP FUNCTION IF EXISTS %s CASCADE', dropped);
   END LOOP;
 END $$;
-DROP TABLE public.signals, public.audit_entries, public.ledger_subxacts, public.ledger_restores,
+DROP TABLE public.signals, public.audit_entries, public.ledger_subxacts, public.ledger_restores, public.ledger_purges,
   public.modification_attempts, public.modification_watch, public.api_keys;
 DROP SEQUENCE public.modification_attempt_number;

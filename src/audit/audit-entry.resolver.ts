@@ -10,6 +10,7 @@ import type { Frame } from '../ledger/feed.js';
 import { parseFilter } from '../ledger/filter.js';
 import { auditFilterFields, readAuditEntry, readPage } from '../ledger/read-entries.js';
 import type { AuditRow, SignalRow } from '../ledger/rows.js';
+import type { ArchivedRange } from '../retention/retention.type.js';
 import { Signal } from '../signals/signal.type.js';
 import { AuditEntry, AuditEntryConnection, AuditEntryFilter, AuditEntryOrder, AuditFrame } from './audit-entry.type.js';
 import { auditFrameOf, auditFrames } from './audit-frames.js';
@@ -53,7 +54,7 @@ export class AuditEntryResolver {
       properties: auditProperties(info),
       bounded: true,
     });
-    return connectionOf('audit', found);
+    return { ...connectionOf('audit', found), range: rangeOf(filter) } as Connection;
   }
 
   @FieldResolver(() => AuditEntryConnection, {
@@ -127,6 +128,17 @@ async function readNeighbours(
     bounded: true,
   });
   return connectionOf('audit', found);
+}
+
+/** Bounds that the filter's outermost conditions set, inclusive; what they do not set is null. */
+function rangeOf(filter: AuditEntryFilter | null | undefined): ArchivedRange {
+  const { chainIndex, recordedAt } = filter ?? {};
+  return {
+    fromIndex: chainIndex?.eq ?? chainIndex?.gte ?? chainIndex?.gt ?? null,
+    toIndex: chainIndex?.eq ?? chainIndex?.lte ?? chainIndex?.lt ?? null,
+    from: recordedAt?.eq ?? recordedAt?.gte ?? recordedAt?.gt ?? null,
+    to: recordedAt?.eq ?? recordedAt?.lte ?? recordedAt?.lt ?? null,
+  };
 }
 
 /** Row properties behind the selected fields of entries. */

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { addArchiveCommand } from './archive.js';
 import { addCheckIntegrityCommand } from './check-integrity.js';
 import { addConfigSnapshotCommand } from './config-snapshot.js';
 import { addDbUrlCommand } from './db-url.js';
@@ -26,6 +27,7 @@ addCheckIntegrityCommand(program);
 addConfigSnapshotCommand(program);
 addTraceCommand(program);
 addSinkCommand(program);
+addArchiveCommand(program);
 
 /** Runs one command line. An error of the catalogue ends with exit code 1, anything else with 70. */
 export async function runProgram(): Promise<void> {

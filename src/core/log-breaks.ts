@@ -25,6 +25,7 @@ export const breakCodes = {
   ROOT_MISSING: 'a day between the first and the last sealed one has no root',
   ANCHOR_MISSING: 'an anchor that is required is missing, overdue, or gone',
   ANCHOR_MISMATCH: 'what an anchor keeps contradicts the root it was made for',
+  PURGE_UNEXPLAINED: 'a removal of archived entries does not continue the one before, or is not what its entry tells',
   // The database's catalogue, compared with its baseline.
   BASELINE_MISSING: 'no baseline was taken, so changes to triggers and functions cannot be seen',
   BASELINE_MISMATCH: 'the stored baseline is not the one that the audit log names',

@@ -136,7 +136,7 @@ async function readNewestBaseline(client: pg.ClientBase): Promise<Baseline | nul
 
 /**
  * Compares the catalogue with the newest baseline, and that baseline with its own hash and with the newest
- * `IntegrityBaselineSet` entry, in the snapshot that `client` is in. With `sinceBaseline`, kinds of objects that the version
+ * `IntegrityBaselineSet` entry, or `IntegrityBaselineKept` where that one was archived, in the snapshot that `client` is in. With `sinceBaseline`, kinds of objects that the version
  * which took the baseline did not read are left out: the next one covers them.
  */
 export async function verifyCatalog(
@@ -151,7 +151,7 @@ export async function verifyCatalog(
   }
   const named = await client.query<{ index: string; hash: string | null }>(
     `SELECT chain_index::text AS index, details ->> 'factsHash' AS hash FROM public.audit_entries
-     WHERE event = 'IntegrityBaselineSet' ORDER BY chain_index DESC LIMIT 1`,
+     WHERE event IN ('IntegrityBaselineSet', 'IntegrityBaselineKept') ORDER BY chain_index DESC LIMIT 1`,
   );
   const actual = hash('sha256', baseline.factsText, 'hex');
   if (actual !== baseline.factsHash) {

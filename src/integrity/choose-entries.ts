@@ -8,6 +8,8 @@ export type EntrySelection = { readonly from: number; readonly to: number } | { 
 export interface LogReach {
   readonly log: LogName;
   readonly length: number;
+  /** Index of the first entry that is not archived and removed. */
+  readonly first: number;
   readonly recentFrom: number;
 }
 
@@ -16,15 +18,16 @@ export async function readReach(client: pg.ClientBase, recentMinutes: number): P
   const reaches: LogReach[] = [];
   for (const log of logNames) {
     const { table, recordedColumn } = logs[log];
-    const found = await client.query<{ length: string; recentFrom: string | null }>(
-      `SELECT (SELECT coalesce(max(chain_index) + 1, 0) FROM public.${table}) AS length,
+    const found = await client.query<{ length: string; first: string; recentFrom: string | null }>(
+      `SELECT (SELECT coalesce(max(first_kept_index), 0) FROM public.ledger_purges WHERE log = '${log}') AS first,
+         (SELECT coalesce(max(chain_index) + 1, 0) FROM public.${table}) AS length,
          (SELECT chain_index FROM public.${table}
           WHERE ${recordedColumn} >= clock_timestamp() - make_interval(mins => $1)
           ORDER BY ${recordedColumn}, chain_index LIMIT 1) AS "recentFrom"`,
       [recentMinutes],
     );
     const length = Number(found.rows[0]?.length ?? 0);
-    reaches.push({ log, length, recentFrom: Number(found.rows[0]?.recentFrom ?? length) });
+    reaches.push({ log, length, first: Number(found.rows[0]?.first ?? 0), recentFrom: Number(found.rows[0]?.recentFrom ?? length) });
   }
   return reaches;
 }
@@ -45,13 +48,13 @@ export function chooseSample(
   size: number,
   randomInt: (bound: number) => number,
 ): { log: LogName; selection: EntrySelection }[] {
-  const population = reaches.reduce((sum, { recentFrom }) => sum + recentFrom, 0);
+  const population = reaches.reduce((sum, { first, recentFrom }) => sum + recentFrom - first, 0);
   const drawn = drawDistinct(population, Math.min(size, population), randomInt).sort((one, other) => one - other);
   let offset = 0;
-  return reaches.flatMap(({ log, recentFrom }) => {
+  return reaches.flatMap(({ log, first, recentFrom }) => {
     const from = offset;
-    offset += recentFrom;
-    const indexes = drawn.filter((place) => place >= from && place < from + recentFrom).map((place) => place - from);
+    offset += recentFrom - first;
+    const indexes = drawn.filter((place) => place >= from && place < offset).map((place) => place - from + first);
     return indexes.length === 0 ? [] : [{ log, selection: { indexes } }];
   });
 }

@@ -85,9 +85,9 @@ async function lookAtAll(options: LookOptions, breaks: BreaksByLog): Promise<Che
     signal,
   });
   return verifications.flatMap((verification) => {
-    const { log, entries } = verification;
+    const { log, entries, firstIndex } = verification;
     breaks[log].addAll({ first: verification.breaks, count: verification.breakCount });
-    return entries === 0 ? [] : [rangeOf(log, 0, entries - 1, entries)];
+    return entries === 0 ? [] : [rangeOf(log, firstIndex, firstIndex + entries - 1, entries)];
   });
 }
 

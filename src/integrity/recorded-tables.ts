@@ -8,7 +8,10 @@ export type Details = Readonly<Record<string, unknown>>;
 export interface RecordedKind {
   /** For messages, with an article. */
   readonly name: string;
-  /** Rows: `key`, the resource that their entry names, `turn`, by which rows of one key are ordered, and columns of text. */
+  /**
+   * Rows: `key`, the resource that their entry names, `turn`, by which rows of one key are ordered, `at`, the time of what the
+   * entry tells, and columns of text.
+   */
   readonly rows: string;
   /** Events of the entries. */
   readonly events: readonly string[];
@@ -24,7 +27,7 @@ const time = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM
 export const recordedKinds: readonly RecordedKind[] = [
   {
     name: 'an API key',
-    rows: `SELECT concat('api-key/', id) AS key, created_at AS turn, name, role, prefix, ${time('expires_at')} AS expires,
+    rows: `SELECT concat('api-key/', id) AS key, created_at AS turn, created_at AS at, name, role, prefix, ${time('expires_at')} AS expires,
         coalesce(created_by, 'daybook') AS author FROM public.api_keys`,
     events: ['ApiKeyCreated'],
     told: ({ name, keyRole, prefix, expiresAt }, actor) => ({
@@ -37,7 +40,7 @@ export const recordedKinds: readonly RecordedKind[] = [
   },
   {
     name: 'a revoked API key',
-    rows: `SELECT concat('api-key/', id) AS key, revoked_at AS turn, coalesce(revoked_by, 'unknown') AS author
+    rows: `SELECT concat('api-key/', id) AS key, revoked_at AS turn, revoked_at AS at, coalesce(revoked_by, 'unknown') AS author
       FROM public.api_keys WHERE revoked_at IS NOT NULL`,
     events: ['ApiKeyRevoked'],
     firstOnly: true,
@@ -45,7 +48,7 @@ export const recordedKinds: readonly RecordedKind[] = [
   },
   {
     name: 'a signing key',
-    rows: `SELECT concat('signing-key/', key_id) AS key, valid_from AS turn, log,
+    rows: `SELECT concat('signing-key/', key_id) AS key, valid_from AS turn, valid_from AS at, log,
         concat(origin, '+', key_id, '+', replace(encode('\\x01'::bytea || public_key, 'base64'), E'\\n', '')) AS verifier
       FROM public.signing_keys`,
     events: ['SigningKeyCreated'],
@@ -53,7 +56,7 @@ export const recordedKinds: readonly RecordedKind[] = [
   },
   {
     name: 'an incident',
-    rows: `SELECT concat('incident/', id) AS key, number AS turn, kind, fingerprint, title, opened_by AS author
+    rows: `SELECT concat('incident/', id) AS key, number AS turn, opened_at AS at, kind, fingerprint, title, opened_by AS author
       FROM public.incidents`,
     events: ['IncidentOpened'],
     told: ({ kind, fingerprint, title }, actor) => ({
@@ -66,7 +69,7 @@ export const recordedKinds: readonly RecordedKind[] = [
   {
     // Whoever closes an incident that nobody acknowledged acknowledges it.
     name: 'an acknowledged incident',
-    rows: `SELECT concat('incident/', id) AS key, number AS turn, acknowledged_by AS author, acknowledgement_note AS note
+    rows: `SELECT concat('incident/', id) AS key, number AS turn, acknowledged_at AS at, acknowledged_by AS author, acknowledgement_note AS note
       FROM public.incidents WHERE status <> 'OPEN'`,
     events: ['IncidentAcknowledged', 'IncidentClosed'],
     firstOnly: true,
@@ -74,14 +77,14 @@ export const recordedKinds: readonly RecordedKind[] = [
   },
   {
     name: 'a closed incident',
-    rows: `SELECT concat('incident/', id) AS key, number AS turn, closed_by AS author, closing_note AS note
+    rows: `SELECT concat('incident/', id) AS key, number AS turn, closed_at AS at, closed_by AS author, closing_note AS note
       FROM public.incidents WHERE status = 'CLOSED'`,
     events: ['IncidentClosed'],
     told: ({ note }, actor) => ({ author: actor ?? 'unknown', note: textOf(note) }),
   },
   {
     name: 'an integrity check',
-    rows: `SELECT concat('integrity-check/', id) AS key, number AS turn, kind, result, entries_checked::text AS entries,
+    rows: `SELECT concat('integrity-check/', id) AS key, number AS turn, ended_at AS at, kind, result, entries_checked::text AS entries,
         failed_verifications::text AS failed, round(duration_ms)::text AS duration, ranges::text AS ranges, error,
         requested_by AS author FROM public.integrity_checksum_log`,
     events: ['IntegrityChecked'],
@@ -99,7 +102,7 @@ export const recordedKinds: readonly RecordedKind[] = [
   },
   {
     name: "a day's root",
-    rows: `SELECT concat(sealed.log, '/', sealed.date) AS key, sealed.number AS turn, sealed.log, sealed.date::text AS date,
+    rows: `SELECT concat(sealed.log, '/', sealed.date) AS key, sealed.number AS turn, sealed.sealed_at AS at, sealed.log, sealed.date::text AS date,
         sealed.tree_size::text AS size, sealed.entries_of_day::text AS "ofDay", encode(signed.root_hash, 'hex') AS root,
         sealed.sealed_by AS author
       FROM public.merkle_roots AS sealed LEFT JOIN public.checkpoints AS signed USING (log, tree_size)`,
@@ -115,7 +118,7 @@ export const recordedKinds: readonly RecordedKind[] = [
   },
   {
     name: 'an integrity baseline',
-    rows: `SELECT concat('integrity-baseline/', encode(facts_hash, 'hex')) AS key, number AS turn, reason,
+    rows: `SELECT concat('integrity-baseline/', encode(facts_hash, 'hex')) AS key, number AS turn, taken_at AS at, reason,
         taken_by AS author FROM public.integrity_baselines`,
     events: ['IntegrityBaselineSet'],
     told: ({ reason }, actor) => ({ reason: textOf(reason), author: actor ?? 'unknown' }),

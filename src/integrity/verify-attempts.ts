@@ -15,6 +15,7 @@ const attemptsWithoutEntry = `
     LEFT JOIN public.audit_entries AS entry ON entry.chain_index = attempt.audit_index
       AND entry.event = 'ModificationRefused' AND ${sameAttempt}
   WHERE attempt.audit_index IS NOT NULL AND entry.chain_index IS NULL
+    AND attempt.audit_index >= coalesce((SELECT max(first_kept_index) FROM public.ledger_purges), 0)
   ORDER BY attempt.attempt_number LIMIT ${breaksKeptMax}`;
 
 /**

@@ -7,7 +7,8 @@ const fetchedAtOnce = 500;
 /** Longest value that a message repeats. */
 const valueLengthMax = 100;
 
-type StoredRow = { readonly key: string } & Readonly<Record<string, string | null>>;
+/** `isTold` is false where the entry may have been archived and removed. */
+type StoredRow = { readonly key: string; readonly isTold: boolean } & Readonly<Record<string, string | boolean | null>>;
 
 interface TellingEntry {
   readonly key: string;
@@ -54,6 +55,7 @@ async function verifyKind(
     const order = compareKeys(row?.key, entry?.key);
     if (order <= 0) rows.take();
     if (order >= 0) entries.take();
+    if (order <= 0 && row?.isTold === false) continue;
     if (row !== null && order < 0) {
       breaks.add('RECORD_UNEXPLAINED', null, `${kind.name}, ${row.key}: no entry tells of it`);
     } else if (entry !== null && order > 0) {
@@ -71,10 +73,12 @@ async function verifyKind(
 
 /**
  * "C" sorts by bytes, as compareKeys does, whatever the database's own order is. Of one key the newest come first, among rows
- * and entries alike: where a restore brought back entries without rows, theirs are left over.
+ * and entries alike: where a restore brought back entries without rows, theirs are left over. A row and its entry commit
+ * together, so their times differ by seconds at most.
  */
 function orderedRows({ rows }: RecordedKind): string {
-  return `SELECT * FROM (${rows}) AS stored ORDER BY key COLLATE "C", turn DESC`;
+  return `SELECT stored.*, at > coalesce((SELECT max(last_recorded_at) FROM public.ledger_purges), '-infinity')
+      + interval '1 minute' AS "isTold" FROM (${rows}) AS stored ORDER BY key COLLATE "C", turn DESC`;
 }
 
 function orderedEntries({ events, firstOnly }: RecordedKind): string {
@@ -106,8 +110,8 @@ function parseDetails(text: string): Details {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Details) : {};
 }
 
-function shorten(value: string | null | undefined): string {
-  if (value === null || value === undefined) return 'absent';
+function shorten(value: string | boolean | null | undefined): string {
+  if (typeof value !== 'string') return 'absent';
   return value.length > valueLengthMax ? `${value.slice(0, valueLengthMax)}…` : value;
 }
 

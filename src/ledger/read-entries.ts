@@ -39,6 +39,12 @@ export const auditFilterFields = {
   text: { column: 'details', kind: 'json', property: 'details' },
 } as const satisfies FilterFields;
 
+/** The same for copies of archived entries, which lie anywhere in time. */
+export const restoredFilterFields = {
+  ...auditFilterFields,
+  recordedAt: { column: 'recorded_at', kind: 'time' },
+} as const satisfies FilterFields;
+
 /** One page's request, already checked: exactly one of `first` and `last` counts. */
 export interface PageRequest {
   readonly condition: Condition | null;
@@ -54,6 +60,8 @@ export interface PageRequest {
    * follow. `lookedUpTo` says so. False for a caller who takes a short page for the last one.
    */
   readonly bounded?: boolean;
+  /** Another table with the columns of the log's own, to read from instead. */
+  readonly table?: 'restored_entries';
 }
 
 /** A page of rows in the requested order, and lazily what lies around it. */
@@ -118,7 +126,7 @@ export async function readPage<Log extends LogName>(
       backwards
         ? Promise.resolve(more)
         : exists(newestFirst, after === null ? undefined : (rows[0]?.chainIndex ?? after)),
-    totalCount: () => countEntries(database, log, condition),
+    totalCount: () => countEntries(database, request.table ?? logs[log].table, condition),
     ...(lookedUpTo === null || found.length > size
       ? {}
       : { lookedUpTo: { edge: backwards ? 'start' : 'end', chainIndex: lookedUpTo } as const }),
@@ -137,9 +145,10 @@ interface DirectedRead {
 async function readDirected<Row extends LogRows[LogName]>(
   database: Queryable,
   log: LogName,
-  { condition, bounded }: PageRequest,
+  request: PageRequest,
   { above, below, descending, columns, rowsMax }: DirectedRead,
 ): Promise<{ rows: Row[]; lookedUpTo: string | null }> {
+  const { condition, bounded, table } = request;
   if (bounded === true && condition !== null) {
     const from = above === null ? null : BigInt(above) + 1n;
     const to = below === null ? null : BigInt(below) - 1n;
@@ -152,7 +161,7 @@ async function readDirected<Row extends LogRows[LogName]>(
   if (above !== null) bounds.push(`chain_index > ${parameter(parameters, above)}`);
   if (below !== null) bounds.push(`chain_index < ${parameter(parameters, below)}`);
   const { rows } = await database.query<Row>(
-    `SELECT ${columns} FROM public.${logs[log].table}${where(bounds)}
+    `SELECT ${columns} FROM public.${table ?? logs[log].table}${where(bounds)}
      ORDER BY chain_index ${descending ? 'DESC' : 'ASC'} LIMIT ${rowsMax}`,
     parameters,
   );
@@ -160,11 +169,11 @@ async function readDirected<Row extends LogRows[LogName]>(
 }
 
 /** Number of entries that match; computed only when asked for, because it visits them all. */
-async function countEntries(database: Queryable, log: LogName, condition: Condition | null): Promise<number> {
+async function countEntries(database: Queryable, table: string, condition: Condition | null): Promise<number> {
   const parameters: unknown[] = [];
   const bounds = condition === null ? [] : [conditionToSql(condition, parameters)];
   const counted = await database.query<{ count: string }>(
-    `SELECT count(*) AS count FROM public.${logs[log].table}${where(bounds)}`,
+    `SELECT count(*) AS count FROM public.${table}${where(bounds)}`,
     parameters,
   );
   return Number(counted.rows[0]?.count ?? 0);
@@ -188,14 +197,15 @@ export async function readSupersedingSignals(database: Queryable, ids: readonly 
   return found.rows;
 }
 
-/** One audit entry by its id or its index; null when there is none. */
+/** One audit entry by its id or its index, also one that was brought back from its archive; null when there is none. */
 export async function readAuditEntry(
   database: Queryable,
   by: { readonly id: string } | { readonly chainIndex: string },
 ): Promise<AuditRow | null> {
   const [column, value] = 'id' in by ? ['id', by.id] : ['chain_index', by.chainIndex];
+  const select = (table: string) => `SELECT ${columnsOf('audit')} FROM public.${table} WHERE ${column} = $1`;
   const found = await database.query<AuditRow>(
-    `SELECT ${columnsOf('audit')} FROM public.audit_entries WHERE ${column} = $1`,
+    `${select('audit_entries')} UNION ALL ${select('restored_entries')} LIMIT 1`,
     [value],
   );
   return found.rows[0] ?? null;

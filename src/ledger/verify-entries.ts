@@ -3,6 +3,7 @@ import { genesisHash } from '../core/hash-entry.js';
 import { BreakList, type LogBreak } from '../core/log-breaks.js';
 import { tileWidth } from '../core/tile-path.js';
 import { logs, type LogName } from './rows.js';
+import { readLogStart, type LogStart } from './purges.js';
 import { isWrittenByAppend, type ForeignRow } from './subtransactions.js';
 import { toBigintText } from './verify-checkpoints.js';
 import { addRewritten } from './verify-range.js';
@@ -45,13 +46,14 @@ export async function verifyEntries(options: {
   const { source, log, indexes, signal } = options;
   return withSnapshot(source, async (client) => {
     const breaks = new BreakList();
+    const start = await readLogStart(client, log);
     let entries = 0;
     for (const batch of inBatches(indexes)) {
       signal?.throwIfAborted();
       entries +=
         log === 'signals'
-          ? await verifyBatch(client, log, rowRules.signals, batch, breaks)
-          : await verifyBatch(client, log, rowRules.audit, batch, breaks);
+          ? await verifyBatch(client, { log, start, indexes: batch }, rowRules.signals, breaks)
+          : await verifyBatch(client, { log, start, indexes: batch }, rowRules.audit, breaks);
     }
     return { entries, firstBreak: breaks.first[0] ?? null, breaks: breaks.first, breakCount: breaks.count };
   });
@@ -71,9 +73,12 @@ function* inBatches(indexes: readonly number[] | { readonly from: number; readon
 
 async function verifyBatch<Row extends LedgerRow>(
   client: pg.ClientBase,
-  log: LogName,
+  {
+    log,
+    start,
+    indexes,
+  }: { readonly log: LogName; readonly start: LogStart | null; readonly indexes: readonly number[] },
   rules: RowRules<Row>,
-  indexes: readonly number[],
   breaks: BreakList,
 ): Promise<number> {
   const rows = await readWithNeighbours(client, log, rules, indexes);
@@ -82,7 +87,7 @@ async function verifyBatch<Row extends LedgerRow>(
     const index = Number(row.chainIndex);
     if (seen.has(index)) breaks.add('INDEX_GAP', index, `index ${index} occurs twice`);
     seen.add(index);
-    const leafHash = new RowVerifier(rules, breaks, predecessorOf(index, row, breaks)).check(row);
+    const leafHash = new RowVerifier(rules, breaks, predecessorOf(index, row, start, breaks)).check(row);
     if (row.storedLeaf === null || row.storedLeaf === leafHash) continue;
     breaks.add('TILE_MISMATCH', index, `its tile of level 0 holds ${row.storedLeaf}, the body gives ${leafHash}`);
   }
@@ -93,8 +98,11 @@ async function verifyBatch<Row extends LedgerRow>(
   return rows.length;
 }
 
-function predecessorOf(index: number, row: Neighbours, breaks: BreakList): Predecessor {
+function predecessorOf(index: number, row: Neighbours, start: LogStart | null, breaks: BreakList): Predecessor {
   if (index === 0) return { index: -1, chainHash: genesisHash, recordedAt: '' };
+  if (index === start?.firstKept) {
+    return { index: index - 1, chainHash: start.previousHash, recordedAt: start.lastRecordedAt };
+  }
   if (row.previousChainHash === null) breaks.add('INDEX_GAP', index - 1, `index ${index - 1} is missing`);
   return { index: index - 1, chainHash: row.previousChainHash, recordedAt: row.previousRecordedAt ?? '' };
 }

@@ -5,6 +5,7 @@ import type { VerifierKey } from '../core/verifier-key.js';
 import type { LogName } from './rows.js';
 import { CheckpointVerifier, readPublished, type PublishedCheckpoint, type PublishedHead } from './verify-heads.js';
 import { genesisHash } from '../core/hash-entry.js';
+import { verifyPurges } from './purges.js';
 import { verifyPairs } from './verify-pairs.js';
 import { planLog, type LogPlan, type NewestCheckpoint } from './verify-plan.js';
 import { RangeVerifier, type RangeFinding, type RangeTask } from './verify-range.js';
@@ -68,6 +69,8 @@ interface TreeVerification {
 export interface LogVerification {
   readonly log: LogName;
   readonly entries: number;
+  /** Index of the first entry that is not archived and removed; the tree alone tells of those before it. */
+  readonly firstIndex: number;
   readonly seconds: number;
   readonly entriesPerSecond: number;
   /** `chain_hash` of the last entry as hex; 64 zeros for an empty log. */
@@ -160,14 +163,16 @@ async function verifyPlan(
   options: VerifyOptions,
 ): Promise<LogVerification> {
   const startedMs = performance.now();
-  const { log, length, newestCheckpoint } = plan;
+  const { log, length, newestCheckpoint, start } = plan;
   const breaks = new BreakList();
   const tree = new TreeVerifier(client, log, newestCheckpoint?.size ?? 0, breaks);
   const heads = new CheckpointVerifier(plan, published, breaks);
   const days: DayStart[] = [];
   let [entries, headChainHash] = [0, genesisHash];
   let checked = 0;
-  const onRows = (rows: number) => options.onProgress?.({ log, checked: (checked += rows), total: length });
+  const firstIndex = start?.firstKept ?? 0;
+  const onRows = (rows: number) =>
+    options.onProgress?.({ log, checked: (checked += rows), total: length - firstIndex });
   await heads.checkEmpty(client);
   for await (const { task, finding } of verifyInOrder(plan.ranges, runner, onRows)) {
     options.signal?.throwIfAborted();
@@ -179,13 +184,15 @@ async function verifyPlan(
   }
   if (tree.size === length) await tree.checkTilesBeyond(length);
   await heads.finish(client);
-  const roots = await verifyRoots(client, log, length, days, breaks);
+  const roots = await verifyRoots(client, log, { entries: length, firstIndex, days }, breaks);
   const anchoredSize = Math.max(await verifyAnchors(client, log, breaks), heads.publishedSize);
   await verifyPairs(client, log, breaks);
+  await verifyPurges(client, log, breaks);
   const seconds = (performance.now() - startedMs) / 1000;
   return {
     log,
     entries,
+    firstIndex,
     seconds,
     entriesPerSecond: entries / seconds,
     headChainHash,

@@ -16,7 +16,11 @@ const wrongSignals = `
          entry.chain_index AS "entryIndex", entry.xid AS "entryXid", count(*) OVER () AS total
   FROM public.signals AS signal
     LEFT JOIN (SELECT * FROM public.audit_entries WHERE event = 'SignalCreated') AS entry ON ${sameSignal}
-  WHERE entry.chain_index IS NULL OR entry.xid <> signal.xid ORDER BY signal.chain_index LIMIT ${breaksKeptMax}`;
+  WHERE entry.xid <> signal.xid
+    -- The entries of signals that were recorded no later than the last removed entry may have been removed with it.
+    OR (entry.chain_index IS NULL AND signal.server_timestamp > coalesce(
+      (SELECT last_recorded_at FROM public.ledger_purges ORDER BY number DESC LIMIT 1), '-infinity'))
+  ORDER BY signal.chain_index LIMIT ${breaksKeptMax}`;
 
 interface WrongSignal {
   readonly index: string;

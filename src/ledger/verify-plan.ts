@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import type { VerifierKey } from '../core/verifier-key.js';
+import { readLogStart, type LogStart } from './purges.js';
 import { logs, type LogName } from './rows.js';
 import { readSignerKeys, type SignerKeys } from './verify-checkpoints.js';
 import type { RangeTask } from './verify-range.js';
@@ -9,9 +10,11 @@ export interface LogPlan {
   readonly log: LogName;
   /** Entries that the log should have by its last index. */
   readonly length: number;
+  /** Null where nothing was removed. */
+  readonly start: LogStart | null;
   readonly signer: SignerKeys;
   readonly newestCheckpoint: NewestCheckpoint | null;
-  /** By ascending index; only where there are entries. */
+  /** By ascending index; only where there are entries, or were before they were archived. */
   readonly ranges: readonly RangeTask[];
 }
 
@@ -32,8 +35,13 @@ export async function planLog(
 ): Promise<LogPlan> {
   const signer = await readSignerKeys(client, log, options.keys);
   const newestCheckpoint = await readNewestCheckpoint(client, log);
+  const start = await readLogStart(client, log);
+  const archived = Array.from({ length: Math.ceil((start?.firstKept ?? 0) / options.width) }, (_, place) =>
+    BigInt(place),
+  );
+  const online = (await readRangeNumbers(client, log, options.width)).filter((number) => number >= archived.length);
   let checkpointsAbove = 0;
-  const ranges = (await readRangeNumbers(client, log, options.width)).map((number): RangeTask => {
+  const ranges = [...archived, ...online].map((number): RangeTask => {
     const from = number * BigInt(options.width);
     const first = Number(from);
     const above = checkpointsAbove;
@@ -48,9 +56,10 @@ export async function planLog(
       checkpointsAbove: above,
       sizes: options.sizes.filter((size) => size > above && size <= upTo),
       tilesRequiredTo: newestCheckpoint?.size ?? 0,
+      start: start !== null && first <= start.firstKept ? start : null,
     };
   });
-  return { log, length: await readLength(client, log), signer, newestCheckpoint, ranges };
+  return { log, length: await readLength(client, log), start, signer, newestCheckpoint, ranges };
 }
 
 async function readLength(client: pg.ClientBase, log: LogName): Promise<number> {

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { BreakList, type LogBreak } from '../core/log-breaks.js';
 import { tileWidth } from '../core/tile-path.js';
 import type { VerifierKey } from '../core/verifier-key.js';
+import type { LogStart } from './purges.js';
 import { logs, selectList, type LogName } from './rows.js';
 import { isWrittenByAppend, Subtransactions, type ForeignRow } from './subtransactions.js';
 import { readCheckpoints, toBigintText, type CheckpointHead } from './verify-checkpoints.js';
@@ -27,6 +28,8 @@ export interface RangeTask {
   readonly sizes: readonly number[];
   /** A full tile that ends at or before this size must be stored. */
   readonly tilesRequiredTo: number;
+  /** Where the log begins, where that is in this range or behind it: of entries before it only the tree is there. */
+  readonly start: LogStart | null;
 }
 
 /** What a range gave; crosses back from a worker thread. */
@@ -70,7 +73,7 @@ export class RangeVerifier {
   ): Promise<RangeFinding> {
     // Kept apart and joined in this order, so that breaks of one index come in the same one wherever a batch ends.
     const [breaks, treeBreaks, checkpointBreaks] = [new BreakList(), new BreakList(), new BreakList()];
-    const predecessor = await readPredecessor(this.client, task);
+    const predecessor = task.start === null ? await readPredecessor(this.client, task) : predecessorOf(task.start);
     const stored = await readStoredTiles(this.client, task);
     const checkpoints = await readCheckpoints(
       this.client,
@@ -87,6 +90,8 @@ export class RangeVerifier {
       tilesRequiredTo: task.tilesRequiredTo,
       breaks: treeBreaks,
     });
+    const firstKept = task.start?.firstKept ?? 0;
+    takeRemoved(task, stored, tree, treeBreaks);
     let entries = 0;
     for await (const batch of readRowsInOrder<Row & ForeignRow>(this.client, task, selectList(rules.columns))) {
       signal?.throwIfAborted();
@@ -94,7 +99,7 @@ export class RangeVerifier {
         const leafHash = rows.check(row);
         const index = Number(row.chainIndex);
         // An index that a double cannot tell from its neighbours is an INDEX_GAP long before.
-        if (index >= 0 && Number.isSafeInteger(index)) tree.take(index, leafHash);
+        if (index >= firstKept && Number.isSafeInteger(index)) tree.take(index, leafHash);
         days.take(index, rules.recordedAt(row));
       }
       await this.#checkWriters(task.log, batch, breaks);
@@ -141,6 +146,30 @@ async function readPredecessor(client: pg.ClientBase, { log, from }: RangeTask):
   );
   const [row] = found.rows;
   return row && { ...row, index: Number(row.index) };
+}
+
+function predecessorOf({ firstKept, previousHash, lastRecordedAt }: LogStart): Predecessor {
+  return { index: firstKept - 1, chainHash: previousHash, recordedAt: lastRecordedAt };
+}
+
+/** The tree of entries that were archived and removed is built from the leaf hashes that stayed. */
+function takeRemoved(
+  { first, width, start }: RangeTask,
+  stored: ReadonlyMap<number, StoredTile>,
+  tree: RangeTreeBuilder,
+  breaks: BreakList,
+): void {
+  const end = Math.min(first + width, start?.firstKept ?? 0);
+  for (let tile = first / tileWidth; tile * tileWidth < end; tile += 1) {
+    const hashes = stored.get(tile)?.hashes;
+    if (hashes === undefined) {
+      breaks.add('TILE_MISSING', tile * tileWidth, `tile ${tile} of level 0, of removed entries, is not stored`);
+      continue;
+    }
+    for (let place = 0; place < tileWidth; place += 1) {
+      tree.take(tile * tileWidth + place, hashes.slice(place * 64, (place + 1) * 64));
+    }
+  }
 }
 
 async function readStoredTiles(

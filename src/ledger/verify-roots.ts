@@ -28,16 +28,25 @@ interface SealedDay {
   readonly root: Uint8Array | null;
 }
 
+/** What the entries of a log say of its days. */
+interface LogDays {
+  /** Entries up to the last one, those that were removed included. */
+  readonly entries: number;
+  /** Index of the first one that is still there. */
+  readonly firstIndex: number;
+  /** Of days that begin behind it. */
+  readonly days: readonly DayStart[];
+}
+
 /**
- * Checks the daily roots of a log of `entries` entries, whose days begin at `days`: no day is left out, each is the head at
- * its last entry, proven from the day before. That its checkpoint has the entries' root is checked with the checkpoints.
- * Returns how many there are.
+ * Checks the daily roots of a log: no day is left out, each is the head at its last entry, proven from the day before. That
+ * its checkpoint has the entries' root is checked with the checkpoints. When entries were recorded is not known of those that
+ * were removed. Returns how many roots there are.
  */
 export async function verifyRoots(
   client: pg.ClientBase,
   log: LogName,
-  entries: number,
-  days: readonly DayStart[],
+  { entries, firstIndex, days }: LogDays,
   breaks: BreakList,
 ): Promise<number> {
   const found = await client.query<RootRow>(
@@ -60,8 +69,9 @@ export async function verifyRoots(
   let before: SealedDay | null = null;
   for (const row of found.rows) {
     if (before !== null) checkDate(before, row.date, entries, breaks);
-    checkRoot(row, before, entriesUntil(row.date, days, entries), breaks);
-    before = { date: row.date, size: Number(row.size), root: row.root === null ? null : decodeHex(row.root) };
+    const size = Number(row.size);
+    checkRoot(row, before, size <= firstIndex ? size : entriesUntil(row.date, days, entries), breaks);
+    before = { date: row.date, size, root: row.root === null ? null : decodeHex(row.root) };
   }
   return found.rows.length;
 }

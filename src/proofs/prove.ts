@@ -162,10 +162,13 @@ async function getCheckpointOfSize(database: Queryable, log: LogName, treeSize: 
   );
 }
 
+/** Those that were archived and removed are in the tree as before. */
 async function findEntries(database: Queryable, log: LogName, indexes: readonly number[]): Promise<Set<number>> {
   const found = await database.query<{ index: string }>({
     name: `find_${log}_entries`,
-    text: `SELECT chain_index AS index FROM public.${logs[log].table} WHERE chain_index = ANY ($1::bigint[])`,
+    text: `SELECT chain_index AS index FROM public.${logs[log].table} WHERE chain_index = ANY ($1::bigint[])
+           UNION SELECT index FROM unnest($1::bigint[]) AS asked (index)
+           WHERE index >= 0 AND index < (SELECT max(first_kept_index) FROM public.ledger_purges WHERE log = '${log}')`,
     values: [indexes],
   });
   return new Set(found.rows.map(({ index }) => Number(index)));

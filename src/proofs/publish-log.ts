@@ -17,7 +17,8 @@ const bytesType = 'application/octet-stream';
 /** An object to write: its key below the store and how to get its bytes. */
 interface Upload {
   readonly key: string;
-  readonly read: () => Promise<Uint8Array>;
+  /** Null where the bytes are in an archive alone: a store that lost them cannot be given them back from here. */
+  readonly read: () => Promise<Uint8Array | null>;
 }
 
 /** Where a log's published checkpoint lies. */
@@ -80,8 +81,17 @@ function* uploadsOf(database: Queryable, log: LogName, level: number, index: num
   if (level > 0) return;
   yield {
     key: `${log}/${entriesPath(index, width)}`,
-    read: () => readEntryBundle(database, log, { index, width }),
+    read: () => unlessArchived(readEntryBundle(database, log, { index, width })),
   };
+}
+
+async function unlessArchived(bytes: Promise<Uint8Array>): Promise<Uint8Array | null> {
+  try {
+    return await bytes;
+  } catch (error) {
+    if (error instanceof DaybookError && error.code === 'ARCHIVED') return null;
+    throw error;
+  }
 }
 
 async function writeAll(store: ObjectStore, uploads: Iterable<Upload>, signal: AbortSignal): Promise<void> {
@@ -89,7 +99,8 @@ async function writeAll(store: ObjectStore, uploads: Iterable<Upload>, signal: A
   const work = async () => {
     for (let next = iterator.next(); next.done !== true; next = iterator.next()) {
       signal.throwIfAborted();
-      await store.write(next.value.key, await next.value.read(), { contentType: bytesType });
+      const bytes = await next.value.read();
+      if (bytes !== null) await store.write(next.value.key, bytes, { contentType: bytesType });
     }
   };
   const results = await Promise.allSettled(Array.from({ length: writesAtOnce }, work));

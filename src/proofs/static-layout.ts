@@ -3,6 +3,7 @@ import { encodeEntryBundle } from '../core/entry-bundle.js';
 import { tileWidth } from '../core/tile-path.js';
 import { DaybookError } from '../errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
+import { readLogStart } from '../ledger/purges.js';
 import { logs, type LogName } from '../ledger/rows.js';
 import { readHashRuns } from '../ledger/tree-nodes.js';
 
@@ -25,7 +26,7 @@ export async function readHashTile(database: Queryable, log: LogName, tile: Tile
   return concatBytes(...hashes);
 }
 
-/** The bytes of an entry bundle (C2SP tlog-tiles). Throws as readHashTile. */
+/** The bytes of an entry bundle (C2SP tlog-tiles). Throws as readHashTile, and ARCHIVED. */
 export async function readEntryBundle(
   database: Queryable,
   log: LogName,
@@ -38,6 +39,10 @@ export async function readEntryBundle(
     values: [first, first + width],
   });
   if (found.rows.length !== width) {
+    const start = await readLogStart(database, log);
+    if (first < (start?.firstKept ?? 0)) {
+      throw new DaybookError('ARCHIVED', `entries ${first} to ${first + width - 1} were archived: restoreArchives`);
+    }
     throw new DaybookError(
       'LEDGER_BROKEN',
       `the ${log} log lacks entries between ${first} and ${first + width - 1}: run daybook verify`,

@@ -4,7 +4,7 @@ import type { LayoutProgress } from './verify-layout.js';
 const plainIntervalMs = 2_000;
 const redrawIntervalMs = 100;
 
-/** Shows how far a verification is: one line that is redrawn on a terminal, else a line every two seconds. */
+/** Shows how far long work is: one line that is redrawn on a terminal, else a line every two seconds. */
 export class ProgressLine {
   readonly #startedMs = performance.now();
   #writtenMs = this.#startedMs;
@@ -13,11 +13,14 @@ export class ProgressLine {
   constructor(private readonly output: NodeJS.WriteStream) {}
 
   update({ checked, total }: LayoutProgress): void {
+    const rate = Math.round((checked / (performance.now() - this.#startedMs)) * 1000);
+    this.show(`${checked} of ${total} entries checked, ${rate}/s`);
+  }
+
+  show(line: string): void {
     const nowMs = performance.now();
     if (nowMs - this.#writtenMs < (this.output.isTTY ? redrawIntervalMs : plainIntervalMs)) return;
     this.#writtenMs = nowMs;
-    const rate = Math.round((checked / (nowMs - this.#startedMs)) * 1000);
-    const line = `${checked} of ${total} entries checked, ${rate}/s`;
     // Carriage return, then erase to the end of the line.
     this.output.write(this.output.isTTY ? `\r${line}\u001b[K` : `${line}\n`);
     this.#isDrawn = this.output.isTTY;

@@ -1,0 +1,27 @@
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { Append } from '../access/request-calls.js';
+import type { Clock } from '../clock.js';
+import type { LogName } from '../ledger/rows.js';
+import type { ObjectStore } from '../storage/object-store.js';
+
+/** What archiving, removing and bringing back needs; built by open-retention.ts. */
+export interface RetentionServices {
+  readonly database: pg.Pool;
+  /** URL of the application role, for statements that take longer than the pool allows. */
+  readonly url: string;
+  readonly append: Append;
+  /** Where archives are kept; null for nowhere: then nothing is archived, and nothing removed. */
+  readonly store: ObjectStore | null;
+  readonly originOf: (log: LogName) => string;
+  /** Days that copies of archived entries stay after they were brought back. */
+  readonly restoredDays: number;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+declare module '../access/request-context.js' {
+  interface Services {
+    readonly retention: RetentionServices;
+  }
+}
