@@ -36,12 +36,10 @@ export async function planLog(
   const signer = await readSignerKeys(client, log, options.keys);
   const newestCheckpoint = await readNewestCheckpoint(client, log);
   const start = await readLogStart(client, log);
-  const archived = Array.from({ length: Math.ceil((start?.firstKept ?? 0) / options.width) }, (_, place) =>
-    BigInt(place),
-  );
-  const online = (await readRangeNumbers(client, log, options.width)).filter((number) => number >= archived.length);
+  const removed = Math.ceil((start?.firstKept ?? 0) / options.width);
+  const numbers = await readRangeNumbers(client, log, options.width);
   let checkpointsAbove = 0;
-  const ranges = [...archived, ...online].map((number): RangeTask => {
+  const ranges = withRemoved(numbers, removed).map((number): RangeTask => {
     const from = number * BigInt(options.width);
     const first = Number(from);
     const above = checkpointsAbove;
@@ -60,6 +58,15 @@ export async function planLog(
     };
   });
   return { log, length: await readLength(client, log), start, signer, newestCheckpoint, ranges };
+}
+
+/** Numbers of ranges in order, the first `removed` ones among them whether they still have rows or not. */
+function withRemoved(numbers: readonly bigint[], removed: number): bigint[] {
+  return [
+    ...numbers.filter((number) => number < 0n),
+    ...Array.from({ length: removed }, (_, place) => BigInt(place)),
+    ...numbers.filter((number) => number >= BigInt(removed)),
+  ];
 }
 
 async function readLength(client: pg.ClientBase, log: LogName): Promise<number> {
