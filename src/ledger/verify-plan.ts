@@ -54,7 +54,7 @@ export async function planLog(
       checkpointsAbove: above,
       sizes: options.sizes.filter((size) => size > above && size <= upTo),
       tilesRequiredTo: newestCheckpoint?.size ?? 0,
-      start: start !== null && first <= start.firstKept ? start : null,
+      start: start !== null && first >= 0 && first <= start.firstKept ? start : null,
     };
   });
   return { log, length: await readLength(client, log), start, signer, newestCheckpoint, ranges };

@@ -159,7 +159,8 @@ function takeRemoved(
   tree: RangeTreeBuilder,
   breaks: BreakList,
 ): void {
-  const end = Math.min(first + width, start?.firstKept ?? 0);
+  if (start === null) return;
+  const end = Math.min(first + width, start.firstKept);
   for (let tile = first / tileWidth; tile * tileWidth < end; tile += 1) {
     const hashes = stored.get(tile)?.hashes;
     if (hashes === undefined) {
