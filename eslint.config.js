@@ -34,6 +34,19 @@ export default tseslint.config(
       ],
     },
   },
+  {
+    files: ['src/**/*.ts', 'test/**/*.ts'],
+    ignores: ['src/db/pool.ts'],
+    rules: {
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "NewExpression[callee.property.name='Pool']",
+          message: 'openPool of src/db/pool.ts: a pool that nobody listens to ends the process with a connection.',
+        },
+      ],
+    },
+  },
   { files: ['src/cli/**', 'demo/**', 'bench/**', 'docs/examples/**'], rules: { 'no-console': 'off' } },
   {
     files: ['test/**', 'bench/**'],

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { GraphQLSchema } from 'graphql';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { migrationsList } from '../migrations/index.js';
 import { ApiKeyStore } from './access/api-key-store.js';
@@ -13,7 +13,7 @@ import type { ConfigSnapshotService } from './config-snapshots/config-snapshot-s
 import { migrateUp } from './db/migrate.js';
 import type { MissingLayer } from './db/missing-layer.js';
 import { openDatabase } from './db/open-database.js';
-import { ledgerConnection } from './db/pool.js';
+import { ledgerConnection, openPool } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
 import { readGenerator } from './generator.js';
 import { installRefusalLayers } from './db/refusal-layers.js';
@@ -207,18 +207,14 @@ async function openLedger(url: string, config: Config, log: Logger, clock: Clock
 }
 
 function createPool(url: string, config: Config, log: Logger): pg.Pool {
-  const pool = new pg.Pool({
+  const settings = {
     ...ledgerConnection(url, 'daybook api'),
     max: config.databasePoolSize,
     idleTimeoutMillis: 30_000,
     // A statement that outlives its caller's patience only takes the place of others.
     statement_timeout: 30_000,
-  });
-  const noteError = (error: Error) => log.warn({ err: error }, 'a connection to the database broke');
-  pool.on('error', noteError);
-  // One that breaks between two queries of a transaction has no query to report it to.
-  pool.on('connect', (client) => client.on('error', noteError));
-  return pool;
+  };
+  return openPool(settings, (err) => log.warn({ err }, 'a connection to the database broke'));
 }
 
 /** The writer's append, its duration and what it recorded counted. */

@@ -1,11 +1,11 @@
-import pg from 'pg';
+import type pg from 'pg';
 import { pino, type Logger } from 'pino';
 import type { Redactor } from '../access/redact.js';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
 import { readConfig, type Config } from '../config.js';
 import { openDatabase } from '../db/open-database.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import type { RoleUrls } from '../db/roles.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { openRedactor } from '../open-redactor.js';
@@ -37,8 +37,9 @@ export async function attachLedger(
   );
   const { urls } = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const url = urls.application;
-  const pool = new pg.Pool({ ...ledgerConnection(url, name), max: 3 });
-  pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the database broke'));
+  const pool = openPool({ ...ledgerConnection(url, name), max: 3 }, (err) =>
+    log.warn({ err }, 'a connection to the database broke'),
+  );
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
   const redactor = await openRedactor(config);

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import pg from 'pg';
 import { pino, type Logger } from 'pino';
 import { readConfig, type Config } from '../config.js';
 import { openDatabase, type OpenDatabase } from '../db/open-database.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { takeBaseline } from '../integrity/baseline.js';
 import type { EncodedFacts } from '../integrity/catalog-facts.js';
 import { serviceOrigin } from '../integrity/integrity-entry.js';
@@ -110,8 +109,9 @@ async function runCheck(
   const { config, database, log, signal } = parts;
   const url = database.urls.application;
   await using stack = new AsyncDisposableStack();
-  const pool = new pg.Pool({ ...ledgerConnection(url, 'daybook check-integrity'), max: 2 });
-  pool.on('error', (err) => log.warn({ err }, 'an idle connection to the database broke'));
+  const pool = openPool({ ...ledgerConnection(url, 'daybook check-integrity'), max: 2 }, (err) =>
+    log.warn({ err }, 'a connection to the database broke'),
+  );
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
   const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);

@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
-import pg from 'pg';
 import { pino } from 'pino';
 import { readConfig } from '../config.js';
 import type { ConfigSnapshot } from '../config-snapshots/take-config-snapshot.js';
 import { openDatabase } from '../db/open-database.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { serviceOrigin } from '../integrity/integrity-entry.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
@@ -62,8 +61,9 @@ async function run(reason: string, signal: AbortSignal): Promise<ConfigSnapshot>
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const url = database.urls.application;
-  const pool = new pg.Pool({ ...ledgerConnection(url, 'daybook config-snapshot'), max: 2 });
-  pool.on('error', (err) => log.warn({ err }, 'an idle connection to the database broke'));
+  const pool = openPool({ ...ledgerConnection(url, 'daybook config-snapshot'), max: 2 }, (err) =>
+    log.warn({ err }, 'a connection to the database broke'),
+  );
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax: config.appendQueueMax, log }));
   const redactor = await openRedactor(config);

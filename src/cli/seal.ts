@@ -1,11 +1,10 @@
 import Table from 'cli-table3';
 import { Option, type Command } from 'commander';
-import pg from 'pg';
 import { pino } from 'pino';
 import { anchorRoots } from '../anchors/anchor-roots.js';
 import { readConfig } from '../config.js';
 import { openDatabase } from '../db/open-database.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
@@ -77,8 +76,9 @@ async function run(logs: readonly LogName[], date: string | null, signal: AbortS
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const url = database.urls.application;
-  const pool = new pg.Pool({ ...ledgerConnection(url, 'daybook seal'), max: 3 });
-  pool.on('error', (error) => log.warn({ err: error }, 'an idle connection to the database broke'));
+  const pool = openPool({ ...ledgerConnection(url, 'daybook seal'), max: 3 }, (err) =>
+    log.warn({ err }, 'a connection to the database broke'),
+  );
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
   const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);

@@ -1,10 +1,9 @@
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import pg from 'pg';
 import { pino } from 'pino';
 import { readConfig } from '../config.js';
 import { openDatabase } from '../db/open-database.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { openTrace } from '../open-trace.js';
 import type { SignalTraceRow } from '../trace/signal-tracer.js';
@@ -51,8 +50,9 @@ async function run(signalId: string, signal: AbortSignal): Promise<SignalTraceRo
   );
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
-  const pool = new pg.Pool({ ...ledgerConnection(database.urls.auditor, 'daybook trace'), max: 1 });
-  pool.on('error', (err) => log.warn({ err }, 'an idle connection to the database broke'));
+  const pool = openPool({ ...ledgerConnection(database.urls.auditor, 'daybook trace'), max: 1 }, (err) =>
+    log.warn({ err }, 'a connection to the database broke'),
+  );
   stack.defer(() => pool.end());
   return await openTrace({ config, pool, clock: { nowMs: () => Date.now() } }).trace(signalId);
 }

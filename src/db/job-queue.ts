@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import { withConnection } from './admin-connection.js';
+import { openPool } from './pool.js';
 import { roles } from './role-names.js';
 
 /** Where the job queue keeps its tables and functions. */
@@ -49,17 +49,15 @@ export function createWorkerLogger(log: Logger): InstanceType<GraphileWorker['Lo
  */
 export async function installJobQueue(migratorUrl: string, log: Logger): Promise<void> {
   const { runMigrations } = loadGraphileWorker();
-  const pool = new pg.Pool({
+  const settings = {
     connectionString: migratorUrl,
     application_name: 'daybook job queue',
     max: 1,
     connectionTimeoutMillis: 10_000,
     // What it makes belongs to the owner, who cannot log in.
     ...(userOf(migratorUrl) === roles.migrator ? { options: `-c role=${roles.owner}` } : {}),
-  });
-  const noteError = (err: Error) => log.warn({ err }, 'the connection that installs the job queue broke');
-  pool.on('error', noteError);
-  pool.on('connect', (client) => client.on('error', noteError));
+  };
+  const pool = openPool(settings, (err) => log.warn({ err }, 'the connection that installs the job queue broke'));
   try {
     await runMigrations({
       pgPool: pool,

@@ -47,3 +47,15 @@ export function ledgerConnection(url: string, applicationName: string): pg.Clien
     keepAlive: true,
   };
 }
+
+/**
+ * A pool whose connections may break at any time, as when the server restarts. Without these listeners the whole process would
+ * end by it. `noteError` hears of each that breaks while no query runs on it; a query under way fails with the reason.
+ */
+export function openPool(settings: pg.PoolConfig, noteError: (error: Error) => void): pg.Pool {
+  const pool = new pg.Pool(settings);
+  pool.on('connect', (client) => client.on('error', noteError));
+  // Of a connection that rests or closes, the pool tells once more.
+  pool.on('error', () => undefined);
+  return pool;
+}

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { BreakList } from '../core/log-breaks.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import type { RoleUrls } from '../db/roles.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { withSnapshot } from '../ledger/verify-snapshot.js';
@@ -68,8 +68,9 @@ async function recordDifferences(
   pending: readonly string[],
 ): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  const database = new pg.Pool({ ...ledgerConnection(urls.application, 'daybook start'), max: 1 });
-  database.on('error', (err) => log.warn({ err }, 'an idle connection to the database broke'));
+  const database = openPool({ ...ledgerConnection(urls.application, 'daybook start'), max: 1 }, (err) =>
+    log.warn({ err }, 'a connection to the database broke'),
+  );
   stack.defer(() => database.end());
   const writer = stack.use(new LedgerWriter({ url: urls.application, queueRowsMax, log }));
   const origin = serviceOrigin('start', randomUUID());

@@ -1,8 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { JobHelpers, Runner, TaskList } from 'graphile-worker';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { createWorkerLogger, jobQueueSchema, loadGraphileWorker } from '../db/job-queue.js';
+import { openPool } from '../db/pool.js';
 import { cronItemsOf } from './cron-items.js';
 import { readFailingJobs, type FailingJob } from './failing-jobs.js';
 import { HeldJobs, queryTimeoutMs, releaseAbandoned, type HeldJob } from './held-jobs.js';
@@ -210,7 +211,7 @@ export class JobRunner implements AsyncDisposable {
 
 /** With the driver's own types, in which the library expects times. */
 function createPool(url: string, concurrency: number, log: Logger): pg.Pool {
-  const pool = new pg.Pool({
+  const settings = {
     connectionString: url,
     application_name: 'daybook jobs',
     options: '-c TimeZone=UTC',
@@ -220,9 +221,6 @@ function createPool(url: string, concurrency: number, log: Logger): pg.Pool {
     connectionTimeoutMillis: 5_000,
     query_timeout: queryTimeoutMs,
     keepAlive: true,
-  });
-  const noteError = (err: Error) => log.debug({ err }, 'a connection of the job queue broke');
-  pool.on('error', noteError);
-  pool.on('connect', (client) => client.on('error', noteError));
-  return pool;
+  };
+  return openPool(settings, (err) => log.debug({ err }, 'a connection of the job queue broke'));
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { assertContinuous, readExtent, readRowsFrom, type RowOf } from './cursor-reads.js';
 import { isConnectionLost, mapDatabaseError } from './database-errors.js';
@@ -80,13 +80,13 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
   constructor(options: LogTailOptions<Log>) {
     this.#options = options;
     this.#recent = new RecentRows(options.recentRowsMax ?? recentRowsMax, options.recentBytesMax ?? recentBytesMax);
-    this.#history = new pg.Pool({
+    const settings = {
       ...ledgerConnection(options.url, `daybook ${options.log} history`),
       max: historyConnectionsMax,
       idleTimeoutMillis: 10_000,
       query_timeout: queryTimeoutMs,
-    });
-    this.#history.on('error', (error) => options.logger.debug({ err: error }, 'an idle history connection broke'));
+    };
+    this.#history = openPool(settings, (err) => options.logger.debug({ err }, 'a history connection broke'));
   }
 
   /** Size of the log as far as this node has seen it: index of the last entry + 1. */

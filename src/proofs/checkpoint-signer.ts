@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -60,17 +60,14 @@ export class CheckpointSigner implements AsyncDisposable {
     this.#options = options;
     this.#context = { ...options, signal: this.#closing.signal };
     const connection = ledgerConnection(options.url, 'daybook signer');
-    this.#pool = new pg.Pool({
+    const settings = {
       ...connection,
       // A signer that hangs gives its lock up, and another node signs.
       options: `${connection.options ?? ''} -c idle_in_transaction_session_timeout=15s -c lock_timeout=10s`,
       max: 2,
       statement_timeout: 60_000,
-    });
-    const noteError = (error: Error) => options.log.warn({ err: error }, 'the signer lost a connection');
-    this.#pool.on('error', noteError);
-    // One that breaks while a file is written has no query to report it to.
-    this.#pool.on('connect', (client) => client.on('error', noteError));
+    };
+    this.#pool = openPool(settings, (err) => options.log.warn({ err }, 'the signer lost a connection'));
     const fresh = () => ({
       refusal: null,
       reported: null,

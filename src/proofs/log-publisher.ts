@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import type { Logger } from 'pino';
 import { decodeUtf8 } from '../core/bytes.js';
-import { ledgerConnection } from '../db/pool.js';
+import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -74,7 +74,10 @@ export class LogPublisher implements AsyncDisposable {
 
   constructor(options: LogPublisherOptions) {
     this.#options = options;
-    this.#holders = createPool(options);
+    const { url, log } = options;
+    this.#holders = openPool({ ...ledgerConnection(url, 'daybook publisher'), max: logNames.length }, (err) =>
+      log.warn({ err }, 'the publisher lost a connection'),
+    );
     const fresh = () => ({
       published: null,
       wasRead: false,
@@ -220,13 +223,4 @@ export class LogPublisher implements AsyncDisposable {
     state.reportedLoss = null;
     if (published !== null && note !== published.note) await keepCheckpoint(seen, log, published.note);
   }
-}
-
-function createPool({ url, log }: LogPublisherOptions): pg.Pool {
-  const pool = new pg.Pool({ ...ledgerConnection(url, 'daybook publisher'), max: logNames.length });
-  const noteError = (error: Error) => log.warn({ err: error }, 'the publisher lost a connection');
-  pool.on('error', noteError);
-  // One that breaks while it waits for the store has no query to report it to.
-  pool.on('connect', (client) => client.on('error', noteError));
-  return pool;
 }

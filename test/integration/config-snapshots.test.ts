@@ -4,7 +4,7 @@ import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
+import type pg from 'pg';
 import { pino } from 'pino';
 import { Redactor } from '../../src/access/redact.js';
 import type { ConfigSources } from '../../src/config-snapshots/collect-config.js';
@@ -12,7 +12,7 @@ import { diffSnapshots } from '../../src/config-snapshots/diff-snapshots.js';
 import { getSnapshot, readFileLists } from '../../src/config-snapshots/read-snapshots.js';
 import { hashFiles } from '../../src/config-snapshots/snapshot-file.js';
 import { recordConfigSnapshot, takeConfigSnapshot } from '../../src/config-snapshots/take-config-snapshot.js';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { serviceOrigin } from '../../src/integrity/integrity-entry.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
@@ -31,7 +31,7 @@ let node: string;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool(ledgerConnection(database.urls.application, 'test'));
+  pool = openPool(ledgerConnection(database.urls.application, 'test'), () => undefined);
   writer = new LedgerWriter({ url: database.urls.application, queueRowsMax: 5_000, log: pino({ level: 'silent' }) });
   auditor = await openSession(database.urls.auditor);
 });

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import pg from 'pg';
+import type pg from 'pg';
 import { pino } from 'pino';
 import { encodeCanonicalJson } from '../../src/core/canonical-json.js';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { conditionToPredicate, parseFilter } from '../../src/ledger/filter.js';
 import { auditFilterFields, readPage, signalFilterFields } from '../../src/ledger/read-entries.js';
@@ -18,7 +18,7 @@ let pool: pg.Pool;
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool(ledgerConnection(database.urls.application, 'filter test'));
+  pool = openPool(ledgerConnection(database.urls.application, 'filter test'), () => undefined);
   await using writer = new LedgerWriter({
     url: database.urls.application,
     queueRowsMax: 1_000,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { insertSignalsSql, openSession } from '../support/sql-session.js';
 import { createTestDatabase } from '../support/test-database.js';
 import { startTestService } from '../support/test-service.js';
@@ -26,10 +27,13 @@ describe('the service', () => {
       await using service = await startTestService({ database: own, environment });
       await using session = await openSession(own.urls.application);
       await session.run(insertSignalsSql(5));
+      const { signer } = service.context.services.proofs;
+      // One of the attempts below copies its note; without it that one would insert nothing, and nothing would refuse it.
+      expect((await signer.coveringCheckpoint('signals', 5)).treeSize).toBe('5');
       const attempts = [
         `INSERT INTO public.checkpoints (log, tree_size, root_hash, note) VALUES ('signals', 1000, sha256('x'), 'x')`,
         `INSERT INTO public.checkpoints (log, tree_size, root_hash, note)
-           SELECT log, 3, root_hash, note FROM public.checkpoints WHERE log = 'signals' LIMIT 1`,
+           SELECT log, 3, root_hash, note FROM public.checkpoints WHERE log = 'signals' AND tree_size = 5`,
         strangerKey("'2001-01-01'"),
         `INSERT INTO public.merkle_roots (log, date, tree_size, entries_of_day, consistency_proof, sealed_by)
            VALUES ('signals', '2999-01-01', 0, 0, '', 'x')`,
@@ -37,12 +41,14 @@ describe('the service', () => {
            VALUES ('signals', 0, 5, sha256('x'), decode(repeat('00', 8192), 'hex'))`,
       ];
       for (const attempt of attempts) expect((await session.failure(attempt)).code).toBe(refusedRow);
-      expect((await service.context.services.proofs.signer.coveringCheckpoint('signals', 5)).treeSize).toBe('5');
+      await session.run(insertSignalsSql(1));
+      expect((await signer.coveringCheckpoint('signals', 6)).treeSize).toBe('6');
     }
     await using again = await startTestService({ database: own, environment });
     await using session = await openSession(own.urls.application);
     await session.run(insertSignalsSql(1));
-    expect((await again.context.services.proofs.signer.coveringCheckpoint('signals', 6)).treeSize).toBe('6');
+    expect((await again.context.services.proofs.signer.coveringCheckpoint('signals', 7)).treeSize).toBe('7');
+    await expectLedgerIntact(own.urls.auditor);
   });
 
   test('starts beside a key of another origin that has ended, and does not trust it', async () => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
+import type pg from 'pg';
 import { pino } from 'pino';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { DaybookError } from '../../src/errors.js';
 import { closeIncident } from '../../src/integrity/incidents.js';
 import { serviceOrigin } from '../../src/integrity/integrity-entry.js';
@@ -30,7 +30,7 @@ const nowMs = Date.parse('2026-11-20T12:00:00Z');
 
 beforeEach(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool({ ...ledgerConnection(database.urls.application, 'test'), max: 2 });
+  pool = openPool({ ...ledgerConnection(database.urls.application, 'test'), max: 2 }, () => undefined);
   writer = openWriter(database);
   application = await openSession(database.urls.application);
   await application.run(insertSignalsSql(30));
@@ -145,7 +145,7 @@ describe('a check that finds nothing', () => {
   test('of an empty ledger has no ranges', async () => {
     await using empty = await createTestDatabase();
     await using stack = new AsyncDisposableStack();
-    const emptyPool = new pg.Pool(ledgerConnection(empty.urls.application, 'test'));
+    const emptyPool = openPool(ledgerConnection(empty.urls.application, 'test'), () => undefined);
     stack.defer(() => emptyPool.end());
     await using emptyWriter = openWriter(empty);
     const service = serviceWith({ database: emptyPool, readerUrl: empty.urls.auditor });

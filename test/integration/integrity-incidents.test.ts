@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
-import { ledgerConnection } from '../../src/db/pool.js';
+import type pg from 'pg';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import {
   acknowledgeIncident,
   closeIncident,
@@ -28,7 +28,7 @@ const bob = { ...alice, actor: 'bob' };
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool({ ...ledgerConnection(database.urls.application, 'test'), max: 4 });
+  pool = openPool({ ...ledgerConnection(database.urls.application, 'test'), max: 4 }, () => undefined);
   writers = [openWriter(database), openWriter(database)];
   stores = [storeOf(writers[0]), storeOf(writers[1])];
 });

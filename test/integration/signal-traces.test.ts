@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
+import type pg from 'pg';
 import { pino } from 'pino';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import type { NewAuditEntry, NewSignal } from '../../src/ledger/new-entries.js';
 import { SignalTracer, type SignalTraceRow } from '../../src/trace/signal-tracer.js';
@@ -16,7 +16,7 @@ let writer: LedgerWriter;
 
 beforeEach(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool(ledgerConnection(database.urls.auditor, 'test'));
+  pool = openPool(ledgerConnection(database.urls.auditor, 'test'), () => undefined);
   writer = new LedgerWriter({ url: database.urls.application, queueRowsMax: 50_000, log: pino({ level: 'silent' }) });
 });
 

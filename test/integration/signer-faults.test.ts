@@ -2,9 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import pg from 'pg';
 import { pino } from 'pino';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import type { DaybookError } from '../../src/errors.js';
 import { CheckpointSigner } from '../../src/proofs/checkpoint-signer.js';
 import { CheckpointFiles } from '../../src/proofs/known-checkpoints.js';
@@ -132,7 +131,7 @@ test('tiles of changed entries are not stored where a known checkpoint covers th
      UPDATE public.signals SET verification_hash = sha256('false') WHERE chain_index = 10`,
   );
 
-  const pool = new pg.Pool({ ...ledgerConnection(database.urls.application, 'test'), max: 2 });
+  const pool = openPool({ ...ledgerConnection(database.urls.application, 'test'), max: 2 }, () => undefined);
   try {
     const append = () => Promise.reject(new Error('no key has to be made'));
     const keys = await SigningKeys.open({

@@ -4,10 +4,10 @@ import type { ServerResponse } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
+import type pg from 'pg';
 import { pino } from 'pino';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { LogTail } from '../../src/ledger/tail-log.js';
 import { ElasticsearchTarget } from '../../src/sinks/elasticsearch-target.js';
 import { replaySink } from '../../src/sinks/replay-sink.js';
@@ -43,7 +43,7 @@ beforeEach(async () => {
   stack.defer(() => rm(folder, { recursive: true }));
   await writeFile(join(folder, 'secret'), secret);
   writer = stack.use(new LedgerWriter({ url: database.urls.application, queueRowsMax: 50_000, log }));
-  pool = new pg.Pool(ledgerConnection(database.urls.application, 'test'));
+  pool = openPool(ledgerConnection(database.urls.application, 'test'), () => undefined);
   stack.defer(() => pool.end());
 });
 

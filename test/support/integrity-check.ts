@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import pg from 'pg';
 import { pino } from 'pino';
 import { readConfig } from '../../src/config.js';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { serviceOrigin } from '../../src/integrity/integrity-entry.js';
 import type { CheckKind, IntegrityCheckRow } from '../../src/integrity/read-checks.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
@@ -22,7 +21,7 @@ export async function checkIntegrity(
   const log = pino({ level: process.env.DAYBOOK_TEST_LOG ?? 'silent' });
   await using stack = new AsyncDisposableStack();
   const url = database.urls.application;
-  const pool = new pg.Pool({ ...ledgerConnection(url, 'test'), max: 2 });
+  const pool = openPool({ ...ledgerConnection(url, 'test'), max: 2 }, () => undefined);
   stack.defer(() => pool.end());
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax: 100, log }));
   const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);
