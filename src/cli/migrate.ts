@@ -8,6 +8,7 @@ import { openDatabase } from '../db/open-database.js';
 import { installRefusalLayers } from '../db/refusal-layers.js';
 import type { RoleUrls } from '../db/roles.js';
 import { ensureBaseline } from '../integrity/baseline.js';
+import { compareBeforeMigrating } from '../integrity/compare-before-migrating.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 
 interface OutputOptions {
@@ -23,6 +24,11 @@ export function addMigrateCommand(program: Command): void {
     .option('--json', 'print {"executed": [names]}')
     .action(({ json }: OutputOptions) =>
       withDatabase(async (input, urls) => {
+        await compareBeforeMigrating({
+          urls,
+          knownMigrations: input.migrations.map(({ name }) => name),
+          log: input.log,
+        });
         const executed = await migrateUp(input);
         await installRefusalLayers(urls);
         // A new ledger gets its baseline from the first start of the service.
