@@ -14,7 +14,7 @@ import { assertDate, dayAfter, forEachLog, readRangeStart, type PackRange, type 
 import type { PackAnchor, PackServices } from './pack-services.js';
 import { readDayPack, readLastDayPack, readPack, type PackRow } from './read-packs.js';
 
-/** Held by whoever makes packs, so that one node at a time does; next to the locks that docs/operations.md lists. */
+/** Held by whoever makes packs, so that one node at a time does. Nothing else on the database may use this number. */
 const packLock = '7219460237150053';
 const unfinishedPrefix = 'building-';
 
@@ -37,25 +37,30 @@ export interface CreatePackRequest {
  */
 export async function createPack(services: PackServices, request: CreatePackRequest): Promise<PackRow> {
   assertDate('date', request.date);
-  const holder = new pg.Client(ledgerConnection(services.readerUrl, 'daybook pack'));
-  holder.on('error', () => undefined);
-  await holder.connect();
-  try {
-    await waitForLock(holder, request.signal);
-    await removeUnfinished(services.folder);
-    if (request.kind === 'PARTIAL') return await makePack(services, request, request.date, holder);
-    for (const date of await missingDays(services, request.date)) {
-      request.signal.throwIfAborted();
-      await makePack(services, request, date, holder);
-    }
-    const pack = await readDayPack(services.database, request.date);
-    if (pack === null) {
-      throw new DaybookError('BAD_USER_INPUT', `${request.date} lies before the first day of this ledger`);
-    }
-    return pack;
-  } finally {
-    await holder.end();
+  await using stack = new AsyncDisposableStack();
+  // The application's, as with every lock of the service: of another role's, daybook.foreign_lock_holders() tells.
+  await waitForLock(await connect(services.database.options, stack), request.signal);
+  const reader = await connect(ledgerConnection(services.readerUrl, 'daybook pack'), stack);
+  await removeUnfinished(services.folder);
+  if (request.kind === 'PARTIAL') return await makePack(services, request, request.date, reader);
+  for (const date of await missingDays(services, request.date)) {
+    request.signal.throwIfAborted();
+    await makePack(services, request, date, reader);
   }
+  const pack = await readDayPack(services.database, request.date);
+  if (pack === null) {
+    throw new DaybookError('BAD_USER_INPUT', `${request.date} lies before the first day of this ledger`);
+  }
+  return pack;
+}
+
+async function connect(settings: pg.ClientConfig, stack: AsyncDisposableStack): Promise<pg.Client> {
+  // Somebody else may be at it for long.
+  const client = new pg.Client({ ...settings, application_name: 'daybook pack', statement_timeout: 0 });
+  client.on('error', () => undefined);
+  await client.connect();
+  stack.defer(() => client.end());
+  return client;
 }
 
 /** Days from the last pack, or the first root, up to `date`. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createPack } from '../../src/packs/create-packs.js';
 import { openSession, type SqlSession } from '../support/sql-session.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { startTestService } from '../support/test-service.js';
@@ -14,6 +15,10 @@ const locks: readonly (readonly [string, string])[] = [
   ['signer of audit', '7219460237150046'],
   ['publisher of signals', '7219460237150047'],
   ['publisher of audit', '7219460237150048'],
+  ['anchors', '7219460237150049'],
+  ['packs', '7219460237150053'],
+  ['sink 1', '7219460237160001'],
+  ['sink 70000', '7219460237230000'],
   ['check SAMPLE', '721946049, 1'],
   ['check RECENT', '721946049, 2'],
   ['check FULL', '721946049, 3'],
@@ -37,6 +42,12 @@ async function readHolders(): Promise<string[]> {
   const rows = await application.run('SELECT lock_name, user_name FROM daybook.foreign_lock_holders()');
   return rows.map(({ lock_name: name, user_name: user }) => `${String(name)} by ${String(user)}`).sort();
 }
+
+const origin = { actor: 'test', role: null, ipAddress: null, userAgent: null, sessionId: 'test', requestId: 'test' };
+
+/** Who holds the lock of a number that is not two. */
+const holderOf = (lock: bigint) => `SELECT usename FROM pg_locks JOIN pg_stat_activity USING (pid)
+  WHERE locktype = 'advisory' AND granted AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = ${lock}`;
 
 describe('a lock of the service is shown', () => {
   test.each(locks)('when the auditor holds it: %s', async (name, numbers) => {
@@ -82,13 +93,39 @@ describe('a lock of the service is shown', () => {
   });
 });
 
+test('whoever migrates or provisions is no stranger', async () => {
+  await using migrator = await openSession(database.urls.migrator);
+  await migrator.run('SELECT pg_advisory_lock(7219460237150044); SELECT pg_advisory_lock(7219460237150043)');
+  await using superuser = await openSession(database.urls.superuser);
+  await superuser.run('SELECT pg_advisory_lock(7219460237150042)');
+  expect(await readHolders()).toEqual([]);
+});
+
 test('other locks, and those of other databases, are nobody’s business', async () => {
   await using auditor = await openSession(database.urls.auditor);
-  await auditor.run('SELECT pg_advisory_lock(1); SELECT pg_advisory_lock(721946049, 4)');
+  await auditor.run(
+    `SELECT pg_advisory_lock(lock) FROM unnest(ARRAY[1, 7219460237150040, 7219460237160000, 7219460237260001]) AS lock;
+     SELECT pg_advisory_lock(721946049, 4)`,
+  );
   await using other = await createTestDatabase();
   await using elsewhere = await openSession(other.urls.auditor);
   await elsewhere.run('SELECT pg_advisory_lock(7219460237150041)');
   expect(await readHolders()).toEqual([]);
+});
+
+test('a pack in the making holds its lock as the application', async () => {
+  await using service = await startTestService({ database, environment: { DAYBOOK_JOBS: 'off' } });
+  const { packs, clock } = service.context.services;
+  const seen: Promise<unknown>[] = [];
+  const pack = await createPack(packs, {
+    date: new Date(clock.nowMs()).toISOString().slice(0, 10),
+    kind: 'PARTIAL',
+    origin,
+    signal: new AbortController().signal,
+    onProgress: () => seen.push(application.value(holderOf(7219460237150053n)), readHolders()),
+  });
+  expect(pack.kind).toBe('PARTIAL');
+  expect((await Promise.all(seen)).slice(0, 2)).toEqual(['daybook_application_a', []]);
 });
 
 test('a check in progress holds its lock as the application, and health tells of a stranger’s lock', async () => {
@@ -99,7 +136,7 @@ test('a check in progress holds its lock as the application, and health tells of
     WHERE locktype = 'advisory' AND objid = 3 AND objsubid = 2`;
   const check = await service.context.services.integrity.run({
     kind: 'FULL',
-    origin: { actor: 'test', role: null, ipAddress: null, userAgent: null, sessionId: 'test', requestId: 'test' },
+    origin,
     append: service.context.append,
     onProgress: () => seen.push(application.value(holder).then(String), readHolders().then(String)),
   });
