@@ -1,5 +1,5 @@
 import { open, mkdir, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { parseCheckpoint, type Checkpoint } from '../core/checkpoint.js';
 import { encodeHex, equalBytes } from '../core/bytes.js';
 import { parseNote, verifyNote } from '../core/signed-note.js';
@@ -93,17 +93,27 @@ export class CheckpointFiles {
     }
   }
 
+  /** Survives a power cut: the new names are flushed as well as the bytes. */
   async write(log: LogName, note: string): Promise<void> {
     const path = this.pathOf(log);
-    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    const folder = resolve(dirname(path));
+    const firstMade = await mkdir(folder, { recursive: true, mode: 0o700 });
     const temporary = `${path}.new`;
-    const file = await open(temporary, 'w', 0o600);
-    try {
+    {
+      await using file = await open(temporary, 'w', 0o600);
       await file.writeFile(note);
       await file.sync();
-    } finally {
-      await file.close();
     }
     await rename(temporary, path);
+    const last = firstMade === undefined ? folder : dirname(firstMade);
+    for (let one = folder; ; one = dirname(one)) {
+      await syncFolder(one);
+      if (one === last) return;
+    }
   }
+}
+
+async function syncFolder(path: string): Promise<void> {
+  await using folder = await open(path, 'r');
+  await folder.sync();
 }

@@ -8,7 +8,6 @@ import { toDaybookError } from '../ledger/database-errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { logNames, type LogName } from '../ledger/rows.js';
 import type { ObjectStore } from '../storage/object-store.js';
-import { keepCheckpoint } from './keep-checkpoint.js';
 import { readKnownCheckpoint, type CheckpointFiles, type KnownCheckpoint } from './known-checkpoints.js';
 import { checkpointKey, publishLog } from './publish-log.js';
 import { readNewestCheckpoint } from './read-checkpoints.js';
@@ -221,6 +220,6 @@ export class LogPublisher implements AsyncDisposable {
       return;
     }
     state.reportedLoss = null;
-    if (published !== null && note !== published.note) await keepCheckpoint(seen, log, published.note);
+    if (published !== null && note !== published.note) await seen.write(log, published.note);
   }
 }

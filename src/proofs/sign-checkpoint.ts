@@ -9,7 +9,6 @@ import { DaybookError } from '../errors.js';
 import { integrateTiles } from '../ledger/integrate-tiles.js';
 import { logs, type LogName } from '../ledger/rows.js';
 import { readFoldedGroups, readTreeRoot } from '../ledger/tree-nodes.js';
-import { keepCheckpoint } from './keep-checkpoint.js';
 import {
   assertSameRoot,
   readKnownCheckpoint,
@@ -127,7 +126,7 @@ async function signUnderLock(
   if (size < largest) await assertContinued(client, log, size, root, largest, await rootAt(largest));
   const text = encodeCheckpoint({ origin: context.keys.originOf(log), size, root, extensions: [] });
   const note = encodeNote({ text, signatures: context.keys.sign(log, text) });
-  if (known.every(({ checkpoint }) => checkpoint.size < size)) await keepCheckpoint(context.files, log, note);
+  if (known.every(({ checkpoint }) => checkpoint.size < size)) await context.files.write(log, note);
   return { state: 'signed', checkpoint: await storeCheckpoint(client, log, size, encodeHex(root), note) };
 }
 
@@ -178,7 +177,7 @@ async function keepNewest(log: LogName, context: SigningContext, note: string, k
   const sizeOf = (text: string, from: string) =>
     readKnownCheckpoint(text, from, keys.originOf(log), keys.verifiersOf(log)).checkpoint.size;
   if (kept === null || sizeOf(kept, ownFile) < sizeOf(note, 'the table checkpoints')) {
-    await keepCheckpoint(files, log, note);
+    await files.write(log, note);
   }
 }
 

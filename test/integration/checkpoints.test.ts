@@ -121,6 +121,21 @@ describe('checkpoints', () => {
     await expectLedgerIntact(service.database.urls.auditor);
   });
 
+  test('whoever asks for the keys makes the node open none', async () => {
+    await using service = await startTestService({ environment: fast });
+    const { keys } = service.context.services.proofs;
+    await using session = await openSession(service.database.urls.application);
+    // A seal that this node cannot open: it signs on with what it opened when it started.
+    await session.run("UPDATE public.signing_keys SET sealed_private_key = '\\x00'");
+    const { data } = await service.call('{ verifierKeys signingKeys { log validUntil } }');
+    expect(data?.verifierKeys).toHaveLength(2);
+    expect(data?.signingKeys).toHaveLength(2);
+    expect([keys.canSign('signals'), keys.canSign('audit')]).toEqual([true, true]);
+    await session.run(insertSignalsSql(1));
+    await waitForSize(service, 'SIGNALS', 1);
+    await expectLedgerIntact(service.database.urls.auditor);
+  });
+
   test('two nodes sign one log: no size has two checkpoints, and both use one key', async () => {
     await using database = await createTestDatabase();
     const environment = { ...fast, DAYBOOK_MASTER_KEY: '11'.repeat(32) };
