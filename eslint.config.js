@@ -35,7 +35,7 @@ export default tseslint.config(
     },
   },
   {
-    files: ['src/**/*.ts', 'test/**/*.ts'],
+    files: ['src/**/*.ts', 'test/**/*.ts', 'bench/*.ts'],
     ignores: ['src/db/pool.ts'],
     rules: {
       'no-restricted-syntax': [

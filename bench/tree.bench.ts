@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
-import { ledgerConnection } from '../src/db/pool.js';
+import { ledgerConnection, openPool } from '../src/db/pool.js';
 import { LedgerWriter } from '../src/ledger/append-entries.js';
 import { TreeNodeCache } from '../src/ledger/tree-node-cache.js';
 import { CheckpointFiles } from '../src/proofs/known-checkpoints.js';
@@ -108,7 +108,7 @@ async function openLog(context: BenchContext, entries: number, stack: AsyncDispo
 
 async function openKeys(url: string, stack: AsyncDisposableStack): Promise<SigningKeys> {
   const log = pino({ level: 'silent' });
-  const pool = new pg.Pool({ ...ledgerConnection(url, 'daybook bench'), max: 1 });
+  const pool = openPool({ ...ledgerConnection(url, 'daybook bench'), max: 1 }, () => undefined);
   stack.defer(() => pool.end());
   await using writer = new LedgerWriter({ url, queueRowsMax: 100, log });
   const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);
