@@ -45,16 +45,42 @@ test('all who wait share one look a second, and are woken though every notificat
 test('waiting leaves nothing behind, and a change between reading and waiting is not lost', async () => {
   await using service = await startTestService({ environment });
   const { watch } = service.context.services.proofs;
+  await using session = await openSession(service.database.urls.application);
   const closing = new AbortController();
-  const gone = Promise.all(Array.from({ length: waiters }, () => watch.changed(watch.version, closing.signal)));
+  const wait = () => Array.from({ length: waiters }, () => watch.changed(watch.version, closing.signal));
+  const { version } = watch;
+  const woken = wait();
+  await session.run(insertSignalsSql(1));
+  await Promise.all(woken);
+  expect(getEventListeners(closing.signal, 'abort')).toHaveLength(0);
+  const gone = wait();
+  closing.abort();
+  await Promise.all(gone);
+  expect(getEventListeners(closing.signal, 'abort')).toHaveLength(0);
+  await watch.changed(version, new AbortController().signal);
+});
+
+test('nobody is looked for once all who waited are gone', async () => {
+  await using service = await startTestService({ environment: { ...environment, DAYBOOK_CHECKPOINT_SECONDS: '10' } });
+  const url = `postgresql://127.0.0.1:${await findFreePort()}/none`;
+  const [left, waited] = [counted(service.context.services.database), counted(service.context.services.database)];
+  await using deserted = new ProofWatch({ url, database: left, log });
+  await using watch = new ProofWatch({ url, database: waited, log });
+  const closing = new AbortController();
+  // The first look wakes everybody, as nothing is known before it.
+  await deserted.changed(deserted.version, closing.signal);
+  const gone = deserted.changed(deserted.version, closing.signal);
   closing.abort();
   await gone;
-  expect(getEventListeners(closing.signal, 'abort')).toHaveLength(0);
-  const { version } = watch;
-  await using session = await openSession(service.database.urls.application);
-  await session.run(insertSignalsSql(1));
-  await waitUntil('the change is noticed', () => watch.version > version);
-  await watch.changed(version, new AbortController().signal);
+  const asked = left.asked();
+  const staying = new AbortController();
+  await watch.changed(watch.version, staying.signal);
+  const waiting = watch.changed(watch.version, staying.signal);
+  const from = waited.asked();
+  await waitUntil('three more looks for who waits', () => waited.asked() >= from + 3);
+  expect(left.asked()).toBe(asked);
+  staying.abort();
+  await waiting;
 });
 
 test('subscribers at one place read it once', async () => {
