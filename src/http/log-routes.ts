@@ -7,7 +7,7 @@ import { parseTilePath } from '../core/tile-path.js';
 import { DaybookError } from '../errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { logNames, type LogName } from '../ledger/rows.js';
-import { readStoredCheckpoint } from '../proofs/known-checkpoints.js';
+import { acceptCheckpoints } from '../proofs/accept-checkpoints.js';
 import { proveInclusion } from '../proofs/prove.js';
 import type { ProofServices } from '../proofs/proof-services.js';
 import { readNewestCheckpoint } from '../proofs/read-checkpoints.js';
@@ -49,26 +49,11 @@ export function logRoutes(sources: LogRouteSources): Router {
 
 /** Serves nothing but what the log's own keys signed, whatever the table holds. */
 function newestCheckpoint({ database, proofs: { keys } }: LogRouteSources): RequestHandler {
-  const verified = new Map<LogName, string>();
-  // Those that were judged by keys read anew: reading these once more would tell nothing.
-  const judged = new Map<LogName, string>();
+  const accept = acceptCheckpoints(keys);
   return async (request, response) => {
-    const log = logOf(request.params.log);
-    const newest = await readNewestCheckpoint(database, log);
+    const newest = await readNewestCheckpoint(database, logOf(request.params.log));
     if (newest === null) throw new DaybookError('NOT_YET_SIGNED', 'no checkpoint was signed yet: retry shortly');
-    const judge = () => readStoredCheckpoint(newest, keys.originOf(log), keys.verifiersOf(log));
-    if (verified.get(log) !== newest.note) {
-      try {
-        judge();
-      } catch (error) {
-        if (judged.get(log) === newest.note) throw error;
-        // Another node may have made the key that signed it.
-        await keys.refresh();
-        judged.set(log, newest.note);
-        judge();
-      }
-      verified.set(log, newest.note);
-    }
+    await accept(newest);
     sendText(response, newest.note, 'no-cache');
   };
 }

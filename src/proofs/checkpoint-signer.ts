@@ -7,6 +7,7 @@ import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { logNames, type LogName } from '../ledger/rows.js';
+import { acceptCheckpoints, type AcceptCheckpoint } from './accept-checkpoints.js';
 import { readNewestCheckpoint, type CheckpointRow } from './read-checkpoints.js';
 import { signCheckpointStep, type SigningContext } from './sign-checkpoint.js';
 
@@ -52,6 +53,7 @@ export class CheckpointSigner implements AsyncDisposable {
   readonly #options: CheckpointSignerOptions;
   readonly #context: SigningContext;
   readonly #pool: pg.Pool;
+  readonly #accept: AcceptCheckpoint;
   readonly #closing = new AbortController();
   readonly #states: Record<LogName, LogState>;
   readonly #running: Promise<void>[];
@@ -59,6 +61,7 @@ export class CheckpointSigner implements AsyncDisposable {
   constructor(options: CheckpointSignerOptions) {
     this.#options = options;
     this.#context = { ...options, signal: this.#closing.signal };
+    this.#accept = acceptCheckpoints(options.keys);
     const connection = ledgerConnection(options.url, 'daybook signer');
     const settings = {
       ...connection,
@@ -87,14 +90,18 @@ export class CheckpointSigner implements AsyncDisposable {
 
   /**
    * A checkpoint that covers the first `size` entries: the newest there is, or one signed now. Throws NOT_YET_SIGNED after
-   * ten seconds, and LOG_INCONSISTENT or SIGNING_UNAVAILABLE where nothing can be signed.
+   * ten seconds, LOG_INCONSISTENT or SIGNING_UNAVAILABLE where nothing can be signed, and LOG_INCONSISTENT where the newest is
+   * none that the log's own key signed.
    */
   async coveringCheckpoint(log: LogName, size: number): Promise<CheckpointRow> {
     const deadline = AbortSignal.any([AbortSignal.timeout(proofWaitMs), this.#closing.signal]);
     while (!deadline.aborted) {
       // A database or a signer that hangs must not keep the caller beyond the deadline.
       const newest = await unlessAborted(readNewestCheckpoint(this.#options.database, log), deadline);
-      if (newest !== null && newest !== aborted && Number(newest.treeSize) >= size) return newest;
+      if (newest !== null && newest !== aborted && Number(newest.treeSize) >= size) {
+        if ((await unlessAborted(this.#accept(newest), deadline)) !== aborted) return newest;
+        continue;
+      }
       const { refusal } = this.#states[log];
       if (refusal !== null) throw refusal;
       await unlessAborted(this.#sign(log), deadline);

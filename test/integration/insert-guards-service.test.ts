@@ -100,6 +100,9 @@ describe('the service', () => {
       expect(status).toBe(500);
       expect(text).toContain('LOG_INCONSISTENT');
       expect(text).not.toContain('AAAA');
+      const answer = await service.call('{ checkpoint(log: SIGNALS) { note } }');
+      expect(answer.errors?.[0]?.extensions.code).toBe('LOG_INCONSISTENT');
+      expect(JSON.stringify(answer)).not.toContain('AAAA');
     }
   });
 });
