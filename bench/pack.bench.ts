@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import pg from 'pg';
 import { encodeHex } from '../src/core/bytes.js';
+import { plainEncoding } from '../src/core/pack-encoding.js';
 import { encodeManifestSignature } from '../src/core/pack-manifest.js';
 import { encodeVerifierKey, verifierKeyOf } from '../src/core/verifier-key.js';
 import { verifyPack } from '../src/core/verify-pack.js';
@@ -161,6 +162,7 @@ async function makePack(client: pg.Client, folder: string, entries: number, chec
       anchorEvidence: [],
       configSnapshot: '{}',
       configDiff: '',
+      encoding: plainEncoding,
       generator: { name: 'bench', version: '1', git_commit: null },
       database: { system_identifier: '1', lsn: '0/0', snapshot_at: now },
       clock: { source: 'bench', service_offset_ms: 0 },

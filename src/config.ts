@@ -63,6 +63,8 @@ const environmentShape = {
   DAYBOOK_PACK_DIR: z.string().optional(),
   DAYBOOK_PACK_RETENTION_DAYS: z.coerce.number().int().min(1).max(36_525).default(90),
   DAYBOOK_PACK_LOCK_DAYS: z.coerce.number().int().min(1).max(36_525).default(2_557),
+  DAYBOOK_PACK_COMPRESSION: z.enum(['none', 'gzip']).default('none'),
+  DAYBOOK_PACK_RECIPIENTS_FILE: z.string().optional(),
   DAYBOOK_CONFIG_FILES: z.string().max(100_000).optional(),
   DAYBOOK_CONFIG_ROOT: z.string().optional(),
   DAYBOOK_CONFIG_FILE_BYTES: z.coerce.number().int().min(1_024).max(16_777_216).default(1_048_576),
@@ -187,6 +189,9 @@ interface PackConfig {
   readonly folder: string;
   /** Days that a pack stays on this node; only one that the store holds is removed. */
   readonly retentionDays: number;
+  readonly compression: 'none' | 'gzip';
+  /** File with the age public keys that packs are encrypted to. */
+  readonly recipientsFile: string | undefined;
   /** Days that a pack is locked in a store that can lock. */
   readonly lockDays: number;
 }
@@ -273,6 +278,9 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
       folder: resolve(values.DAYBOOK_PACK_DIR ?? join(dataDir, 'packs')),
       retentionDays: values.DAYBOOK_PACK_RETENTION_DAYS,
       lockDays: values.DAYBOOK_PACK_LOCK_DAYS,
+      compression: values.DAYBOOK_PACK_COMPRESSION,
+      recipientsFile:
+        values.DAYBOOK_PACK_RECIPIENTS_FILE === undefined ? undefined : resolve(values.DAYBOOK_PACK_RECIPIENTS_FILE),
     },
     configSnapshots: {
       patterns: values.DAYBOOK_CONFIG_FILES ?? '',

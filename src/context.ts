@@ -164,7 +164,7 @@ async function openEvidence(
       configSnapshots.takeForPack({ reason, origin: serviceOrigin('packs', randomUUID()), append }),
     generator: readGenerator(),
   };
-  const packs = openPacks(packParts);
+  const packs = await openPacks(packParts);
   const retention = openRetention({ ...parts, proofs });
   if (config.runsJobs) {
     const daily = { services: packs, store: packStoreOptions(packParts), keepDays: config.packs.retentionDays };

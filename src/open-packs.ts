@@ -1,12 +1,16 @@
+import { readFile } from 'node:fs/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from './access/request-calls.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
+import type { PackEncoding } from './core/pack-encoding.js';
 import { encodeManifestSignature, type ManifestSignature, type PackManifest } from './core/pack-manifest.js';
 import { encodeVerifierKey } from './core/verifier-key.js';
+import { DaybookError } from './errors.js';
 import { logs, type LogName } from './ledger/rows.js';
 import type { ProofNode } from './open-proofs.js';
+import { parseRecipients } from './packs/age.js';
 import type { PackAnchor, PackServices, PackSources } from './packs/pack-services.js';
 import type { PackStoreOptions } from './packs/store-packs.js';
 import { readMerkleRoot } from './proofs/read-merkle-roots.js';
@@ -27,8 +31,8 @@ export interface PackParts {
   readonly generator: PackManifest['generator'];
 }
 
-/** What makes evidence packs on this node. */
-export function openPacks(parts: PackParts): PackServices {
+/** What makes evidence packs on this node. Throws CONFIG_INVALID where the file of recipients cannot be used. */
+export async function openPacks(parts: PackParts): Promise<PackServices> {
   const { config, log, clock, pool, readerUrl, append } = parts;
   return {
     database: pool,
@@ -37,10 +41,22 @@ export function openPacks(parts: PackParts): PackServices {
     sources: packSources(parts),
     folder: config.packs.folder,
     store: parts.proofs.store,
+    encoding: await readEncoding(config.packs),
     generator: parts.generator,
     clock,
     log,
   };
+}
+
+async function readEncoding({ compression, recipientsFile }: Config['packs']): Promise<PackEncoding> {
+  if (recipientsFile === undefined) return { compression, recipients: [] };
+  const text = await readFile(recipientsFile, 'utf8').catch((error: unknown) => {
+    const reason = (error as Error).message;
+    throw new DaybookError('CONFIG_INVALID', `DAYBOOK_PACK_RECIPIENTS_FILE cannot be read: ${reason}`, {
+      cause: error,
+    });
+  });
+  return { compression, recipients: parseRecipients(text, recipientsFile, 'CONFIG_INVALID') };
 }
 
 /** Null where nothing is kept outside the node. */

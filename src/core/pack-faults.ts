@@ -14,6 +14,7 @@ export const packFaultCodes = {
   FILE_TRUNCATED: 'a file is shorter than the manifest says',
   FILE_ALTERED: 'a file is not the one that the manifest names',
   FILE_EXTRA: 'a file is there that the manifest does not name',
+  ENCODING_BAD: 'a stored file does not decompress or decrypt to the one that the manifest names',
   DERIVED_MISMATCH: 'a readable file or a total does not say what the entries say',
   ANCHOR_MISSING: "a required anchor of the day's root is not there",
 } as const;

@@ -2,6 +2,7 @@ import { encodeUtf8, decodeBase64, encodeBase64, encodeHex } from './bytes.js';
 import { encodeCanonicalJson } from './canonical-json.js';
 import { sha256, verifyEd25519 } from './digest.js';
 import type { PackTotals } from './pack-contents.js';
+import { codingsOf, encodedName, isPackEncoding, type PackEncoding } from './pack-encoding.js';
 import { parseVerifierKey, type VerifierKey } from './verifier-key.js';
 
 /** The signed list of what an evidence pack holds (docs/packs.md). Sizes are bytes, hashes lower-case hex, times RFC 3339 UTC. */
@@ -25,12 +26,14 @@ export const packFileNames = [
   'signals.jsonl',
   'signals.previous.checkpoint',
 ] as const;
-export type PackFileName = (typeof packFileNames)[number];
 
+/** A file before it was compressed and encrypted, and as it is stored. */
 export interface PackFile {
   readonly size: number;
   readonly sha256: string;
   readonly modified: string;
+  /** The bytes that lie in the pack: those of the file itself where nothing was done to it. */
+  readonly stored: { readonly name: string; readonly size: number; readonly sha256: string };
   /** Entries or rows in it, null for a file that has none. */
   readonly rows: number | null;
   readonly first_index: number | null;
@@ -70,7 +73,9 @@ export interface PackManifest {
   readonly database: { readonly system_identifier: string; readonly lsn: string; readonly snapshot_at: string };
   readonly clock: { readonly source: string; readonly service_offset_ms: number };
   readonly logs: { readonly signals: PackLog; readonly audit: PackLog };
-  readonly totals: PackTotals;
+  readonly encoding: PackEncoding;
+  /** Null where the pack is encrypted: the manifest is not, and they tell what was traded. */
+  readonly totals: PackTotals | null;
   readonly anchors: readonly {
     readonly log: string;
     readonly kind: string;
@@ -82,7 +87,7 @@ export interface PackManifest {
   /** Of the pack before this one: the day and the SHA-256 of its manifest file. Null for the first. */
   readonly previous_manifest: { readonly export_date: string; readonly sha256: string } | null;
   readonly files: Readonly<Record<string, PackFile>>;
-  readonly summary: { readonly total_files: number; readonly total_size: number };
+  readonly summary: { readonly total_files: number; readonly total_size: number; readonly stored_size: number };
 }
 
 export interface ManifestSignature {
@@ -173,20 +178,30 @@ function assertManifest(value: Readonly<Record<string, unknown>>): void {
   if (value['format'] !== packFormat) wrong('format');
   if (value['kind'] !== 'DAY' && value['kind'] !== 'PARTIAL') wrong('kind');
   if (typeof value['export_date'] !== 'string' || !/^\d{4}-\d\d-\d\d$/.test(value['export_date'])) wrong('export_date');
-  const { files, logs, summary, totals, anchors, previous_manifest: previous } = value;
-  if (!isObject(files) || !Object.values(files).every(isPackFile)) return wrong('files');
-  if (!Object.keys(files).every(isPackFileName)) wrong('files');
+  const { encoding, files, logs, summary, totals, anchors, previous_manifest: previous } = value;
+  if (!isPackEncoding(encoding)) return wrong('encoding');
+  if (!isObject(files) || !Object.entries(files).every(([name, file]) => isPackFile(name, file, encoding))) {
+    return wrong('files');
+  }
   if (!isObject(logs) || !isPackLog(logs['signals']) || !isPackLog(logs['audit'])) wrong('logs');
-  if (!isObject(totals)) wrong('totals');
+  if (encoding.recipients.length > 0 ? totals !== null : !isObject(totals)) wrong('totals');
   if (!Array.isArray(anchors) || !anchors.every(isObject)) wrong('anchors');
   const isLink = isObject(previous) && isHash(previous['sha256']) && typeof previous['export_date'] === 'string';
   if (previous !== null && !isLink) wrong('previous_manifest');
-  const sizes = Object.values(files).map((file) => (file as PackFile).size);
+  const sums = summarise(files as unknown as PackManifest['files']);
   const isSummary =
-    isObject(summary) &&
-    summary['total_files'] === sizes.length &&
-    summary['total_size'] === sizes.reduce((total, size) => total + size, 0);
+    isObject(summary) && Object.entries(sums).every(([member, expected]) => summary[member] === expected);
   if (!isSummary) wrong('summary');
+}
+
+/** Number and bytes of a pack's files, beside the manifest. */
+export function summarise(files: PackManifest['files']): PackManifest['summary'] {
+  const listed = Object.values(files);
+  return {
+    total_files: listed.length,
+    total_size: listed.reduce((total, { size }) => total + size, 0),
+    stored_size: listed.reduce((total, { stored }) => total + stored.size, 0),
+  };
 }
 
 /** A plain file name: what a manifest names must not lead out of its folder. */
@@ -194,8 +209,13 @@ export function isPackFileName(name: string): boolean {
   return /^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(name) && name !== manifestName;
 }
 
-function isPackFile(value: unknown): boolean {
-  return isObject(value) && isCount(value['size']) && isHash(value['sha256']);
+function isPackFile(name: string, value: unknown, encoding: PackEncoding): boolean {
+  if (!isPackFileName(name) || !isObject(value) || !isCount(value['size']) || !isHash(value['sha256'])) return false;
+  const { stored } = value;
+  if (!isObject(stored) || !isCount(stored['size']) || !isHash(stored['sha256'])) return false;
+  const done = codingsOf(name, encoding);
+  const isSame = stored['size'] === value['size'] && stored['sha256'] === value['sha256'];
+  return stored['name'] === encodedName(name, done) && (done.length > 0 || isSame);
 }
 
 function isPackLog(value: unknown): boolean {

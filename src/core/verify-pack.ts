@@ -1,15 +1,23 @@
 import { createHash } from 'node:crypto';
+import { comparePackFiles, type ComparedFiles, type PackReader } from './compare-pack-files.js';
 import { decodeHex, decodeUtf8, encodeHex, equalBytes } from './bytes.js';
 import { parseCheckpoint, type Checkpoint } from './checkpoint.js';
 import { hashChainLink, hashLeaf } from './hash-entry.js';
 import { CompactRange, emptyRoot } from './merkle-tree.js';
-import { derivedFiles, headerOf, PackContents, type DerivedFile, type DerivedLine } from './pack-contents.js';
+import {
+  derivedFiles,
+  headerOf,
+  PackContents,
+  type DerivedFile,
+  type DerivedLine,
+  type PackTotals,
+} from './pack-contents.js';
+import type { PackDecoders } from './pack-encoding.js';
 import type { PackFault, PackFaultCode } from './pack-faults.js';
 import {
   hashManifestFile,
   judgeManifest,
   manifestName,
-  packFileNames,
   parseManifestFile,
   type PackFile,
   type PackLog,
@@ -19,23 +27,15 @@ import { readLines } from './read-lines.js';
 import { parseNote, verifyNote } from './signed-note.js';
 import type { VerifierKey } from './verifier-key.js';
 
-/** Where a pack lies. What comes from here is hostile. */
-export interface PackReader {
-  /** For people. */
-  readonly description: string;
-  /** Names of everything in it, folders included. */
-  list(): Promise<readonly string[]>;
-  /** The file's bytes; null where there is none. */
-  read(name: string): AsyncIterable<Uint8Array> | null;
-}
-
 export interface PackVerdict {
   /** Null where there was none to read. */
   readonly manifest: PackManifest | null;
   readonly manifestSha256: string | null;
   readonly signer: 'verified' | 'not-pinned' | 'none';
-  /** The gravest first. Empty: nothing contradicts. */
+  /** In the order in which they were found. Empty: nothing contradicts. */
   readonly faults: readonly PackFault[];
+  /** Files that could not be looked into, for they are encrypted; their stored bytes are right. */
+  readonly sealed: readonly string[];
   readonly entriesChecked: number;
 }
 
@@ -47,11 +47,16 @@ const lineBytesMax = 65_535;
 /**
  * Verifies one evidence pack with nothing but the keys one trusts: the manifest's signature, each file against it, the
  * entries against the signed tree heads around them, the chain, and every readable file and total against the entries.
- * Without keys, signatures are checked under the keys they name and the verdict's signer is `not-pinned`. Throws what the
- * reader throws.
+ * Without keys, signatures are checked under the keys they name and the verdict's signer is `not-pinned`. Of files that
+ * `decoders` do not open, the stored bytes are checked, and the manifest's roots against the signed tree heads. Throws what
+ * the reader throws.
  */
-export async function verifyPack(reader: PackReader, keys: readonly VerifierKey[]): Promise<PackVerdict> {
-  return new PackVerification(reader, keys).run();
+export async function verifyPack(
+  reader: PackReader,
+  keys: readonly VerifierKey[],
+  decoders: PackDecoders = {},
+): Promise<PackVerdict> {
+  return new PackVerification(reader, keys, decoders).run();
 }
 
 /** Owned by one verifyPack. */
@@ -59,18 +64,21 @@ class PackVerification {
   readonly #faults: PackFault[] = [];
   readonly #contents = new PackContents();
   #entriesChecked = 0;
+  #sealed: readonly string[] = [];
 
   constructor(
     private readonly reader: PackReader,
     private readonly keys: readonly VerifierKey[],
+    private readonly decoders: PackDecoders,
   ) {}
 
   async run(): Promise<PackVerdict> {
-    const bytes = await readAll(this.reader, manifestName, manifestBytesMax);
-    if (bytes === null) {
+    const source = this.reader.read(manifestName);
+    if (source === null) {
       this.#fault('MANIFEST_MISSING', manifestName, `${this.reader.description} has no ${manifestName}`);
       return this.#verdict(null, null, 'none');
     }
+    const bytes = await readAll(source, manifestBytesMax);
     const parsed = this.#parse(bytes);
     if (parsed === null) return this.#verdict(null, hashManifestFile(bytes), 'none');
     const { manifest, signatures } = parsed;
@@ -80,8 +88,10 @@ class PackVerification {
       this.#fault('SIGNATURE_BAD', manifestName, 'a signature under the manifest does not fit it');
     if (signer.status === 'unknown-key' && this.keys.length > 0)
       this.#fault('WRONG_KEY', manifestName, 'the manifest is signed by a key that is not among the trusted ones');
-    const intact = await this.#compareFiles(manifest);
-    await this.#verifyLogs(manifest, intact);
+    const files = await comparePackFiles(this.reader, manifest, this.decoders);
+    for (const { code, file, message } of files.faults) this.#fault(code, file, message);
+    this.#sealed = [...files.sealed];
+    await this.#verifyLogs(manifest, files);
     this.#verifyAnchors(manifest);
     const status = signer.status === 'verified' ? 'verified' : this.keys.length === 0 ? 'not-pinned' : 'none';
     return this.#verdict(manifest, hashManifestFile(bytes), status);
@@ -97,49 +107,15 @@ class PackVerification {
     }
   }
 
-  /** Names of the files that are what the manifest says. */
-  async #compareFiles(manifest: PackManifest): Promise<ReadonlySet<string>> {
-    const intact = new Set<string>();
-    const missing: string[] = [];
-    for (const name of packFileNames) {
-      if (manifest.files[name] === undefined) this.#fault('FILE_MISSING', name, 'the manifest does not name it');
-    }
-    for (const [name, expected] of Object.entries(manifest.files)) {
-      const found = await hashFile(this.reader, name);
-      if (found === null) missing.push(name);
-      else if (found.size < expected.size) {
-        this.#fault('FILE_TRUNCATED', name, `it has ${found.size} bytes of ${expected.size}`);
-      } else if (found.size !== expected.size || found.sha256 !== expected.sha256) {
-        this.#fault('FILE_ALTERED', name, `its SHA-256 is ${found.sha256}, in the manifest ${expected.sha256}`);
-      } else intact.add(name);
-    }
-    await this.#compareNames(manifest, missing);
-    return intact;
-  }
-
-  async #compareNames(manifest: PackManifest, missing: readonly string[]): Promise<void> {
-    const absent = new Set(missing);
-    for (const name of await this.reader.list()) {
-      if (name === manifestName || manifest.files[name] !== undefined) continue;
-      const found = await hashFile(this.reader, name);
-      const original = missing.find((each) => absent.has(each) && manifest.files[each]?.sha256 === found?.sha256);
-      if (original === undefined) this.#fault('FILE_EXTRA', name, 'the manifest does not name it');
-      else {
-        absent.delete(original);
-        this.#fault('FILE_RENAMED', original, `it is there as ${name}`);
-      }
-    }
-    for (const name of absent) this.#fault('FILE_MISSING', name, 'it is not there');
-  }
-
   /** A log whose file is not intact is not looked into: what is wrong with the file says enough. */
-  async #verifyLogs(manifest: PackManifest, intact: ReadonlySet<string>): Promise<void> {
+  async #verifyLogs(manifest: PackManifest, files: ComparedFiles): Promise<void> {
     const derived = new DerivedHashes();
     let complete = true;
     for (const log of ['audit', 'signals'] as const) {
-      const isIntact = intact.has(`${log}.jsonl`);
-      if (isIntact) await this.#verifyLog(log, manifest, derived, intact);
-      complete &&= isIntact;
+      const open = files.contents.get(`${log}.jsonl`);
+      if (open !== undefined) await this.#verifyLog(log, manifest, derived, files, open());
+      else if (files.sealed.has(`${log}.jsonl`)) await this.#verifySealedLog(log, manifest.logs[log], files);
+      complete &&= open !== undefined;
     }
     if (!complete) return;
     for (const [file, found] of derived.finish()) {
@@ -147,8 +123,22 @@ class PackVerification {
       if (named === undefined || (named.sha256 === found.sha256 && named.rows === found.rows)) continue;
       this.#fault('DERIVED_MISMATCH', file, 'it does not say what the entries say');
     }
-    if (!sameTotals(manifest, this.#contents)) {
+    if (manifest.totals !== null && !sameTotals(manifest.totals, this.#contents.totals)) {
       this.#fault('DERIVED_MISMATCH', manifestName, 'its totals are not those of the entries');
+    }
+  }
+
+  /** What is left where the entries cannot be read: that the manifest claims the trees that were signed. */
+  async #verifySealedLog(log: 'audit' | 'signals', claimed: PackLog, files: ComparedFiles): Promise<void> {
+    const file = `${log}.jsonl`;
+    const tree = this.#startTree(file, claimed);
+    if (tree === null) return;
+    const previous = await this.#readHead(log, `${log}.previous.checkpoint`, claimed, files);
+    const head = await this.#readHead(log, `${log}.checkpoint`, claimed, files);
+    if (claimed.previous_tree_size > 0) this.#compareHead(file, previous, claimed.previous_tree_size, tree.root());
+    if (claimed.tree_size > 0) this.#compareHead(file, head, claimed.tree_size, decodeHex(claimed.root_hash));
+    if (claimed.count !== claimed.tree_size - claimed.previous_tree_size) {
+      this.#fault('ROWS_CHANGED', file, `the manifest says ${claimed.count} entries up to ${claimed.tree_size}`);
     }
   }
 
@@ -156,18 +146,19 @@ class PackVerification {
     log: 'audit' | 'signals',
     manifest: PackManifest,
     derived: DerivedHashes,
-    intact: ReadonlySet<string>,
+    files: ComparedFiles,
+    bytes: AsyncIterable<Uint8Array>,
   ): Promise<void> {
     const claimed = manifest.logs[log];
     const file = `${log}.jsonl`;
     const tree = this.#startTree(file, claimed);
     if (tree === null) return;
-    const previous = await this.#readHead(log, `${log}.previous.checkpoint`, claimed, intact);
-    const head = await this.#readHead(log, `${log}.checkpoint`, claimed, intact);
+    const previous = await this.#readHead(log, `${log}.previous.checkpoint`, claimed, files);
+    const head = await this.#readHead(log, `${log}.checkpoint`, claimed, files);
     if (claimed.previous_tree_size > 0) this.#compareHead(file, previous, claimed.previous_tree_size, tree.root());
     let chainHash = claimed.chain_before;
     let index = claimed.previous_tree_size;
-    for await (const line of this.#lines(file)) {
+    for await (const line of this.#lines(file, bytes)) {
       const leaf = hashLeaf(line);
       tree.append(decodeHex(leaf));
       chainHash = hashChainLink(chainHash, leaf);
@@ -208,9 +199,7 @@ class PackVerification {
     }
   }
 
-  async *#lines(file: string): AsyncIterable<string> {
-    const bytes = this.reader.read(file);
-    if (bytes === null) return;
+  async *#lines(file: string, bytes: AsyncIterable<Uint8Array>): AsyncIterable<string> {
     try {
       yield* readLines(bytes, lineBytesMax);
     } catch (error) {
@@ -220,17 +209,13 @@ class PackVerification {
   }
 
   /** A tree head by a trusted key; by any key where none is pinned. Null, with its fault, for anything else. */
-  async #readHead(
-    log: string,
-    file: string,
-    claimed: PackLog,
-    intact: ReadonlySet<string>,
-  ): Promise<Checkpoint | null> {
+  async #readHead(log: string, file: string, claimed: PackLog, files: ComparedFiles): Promise<Checkpoint | null> {
+    const open = files.contents.get(file);
     const isPrevious = file !== `${log}.checkpoint`;
-    if ((isPrevious ? claimed.previous_tree_size : claimed.tree_size) === 0 || !intact.has(file)) return null;
-    const bytes = await readAll(this.reader, file, noteBytesMax);
+    if ((isPrevious ? claimed.previous_tree_size : claimed.tree_size) === 0 || open === undefined) return null;
+    const bytes = await readAll(open(), noteBytesMax);
     try {
-      const note = parseNote(decodeUtf8(bytes ?? new Uint8Array()));
+      const note = parseNote(decodeUtf8(bytes));
       const checkpoint = parseCheckpoint(note.text);
       if (checkpoint.origin !== claimed.origin) throw new SyntaxError(`it is of ${checkpoint.origin}`);
       if (!claimed.origin.endsWith(`/${log}`)) throw new SyntaxError(`it is not of the ${log} log`);
@@ -266,6 +251,7 @@ class PackVerification {
       manifestSha256: sha256,
       signer,
       faults: this.#faults,
+      sealed: this.#sealed,
       entriesChecked: this.#entriesChecked,
     };
   }
@@ -304,29 +290,15 @@ function isRange(claimed: PackLog, file: PackFile | undefined, count: number): b
   );
 }
 
-function sameTotals(manifest: PackManifest, contents: PackContents): boolean {
+function sameTotals(claimedTotals: PackTotals, found: PackTotals): boolean {
   const sorted = (value: object) =>
     JSON.stringify(Object.entries(value).sort(([left], [right]) => (left < right ? -1 : 1)));
-  const { redactions: claimedRedactions, ...claimed } = manifest.totals;
-  const { redactions, ...totals } = contents.totals;
+  const { redactions: claimedRedactions, ...claimed } = claimedTotals;
+  const { redactions, ...totals } = found;
   return sorted(claimed) === sorted(totals) && sorted(claimedRedactions ?? {}) === sorted(redactions);
 }
 
-async function hashFile(reader: PackReader, name: string): Promise<{ size: number; sha256: string } | null> {
-  const bytes = reader.read(name);
-  if (bytes === null) return null;
-  const hash = createHash('sha256');
-  let size = 0;
-  for await (const part of bytes) {
-    hash.update(part);
-    size += part.length;
-  }
-  return { size, sha256: hash.digest('hex') };
-}
-
-async function readAll(reader: PackReader, name: string, bytesMax: number): Promise<Uint8Array | null> {
-  const bytes = reader.read(name);
-  if (bytes === null) return null;
+async function readAll(bytes: AsyncIterable<Uint8Array>, bytesMax: number): Promise<Uint8Array> {
   const parts: Uint8Array[] = [];
   let length = 0;
   for await (const part of bytes) {

@@ -16,8 +16,10 @@ export interface PackRouteSources {
 }
 
 const contentTypes: Readonly<Record<string, string>> = {
+  age: 'application/octet-stream',
   csv: 'text/csv; charset=utf-8',
   diff: 'text/x-diff; charset=utf-8',
+  gz: 'application/gzip',
   // Shown as text: the page is to be opened from the pack that was verified.
   html: 'text/plain; charset=utf-8',
   json: 'application/json',

@@ -2,12 +2,14 @@ import { mkdir, open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type pg from 'pg';
 import { derivedFiles, headerOf, PackContents, type DerivedFile } from '../core/pack-contents.js';
+import type { PackEncoding } from '../core/pack-encoding.js';
 import {
   encodeManifestFile,
   hashManifestFile,
   manifestBytes,
   manifestName,
   packFormat,
+  summarise,
   type ManifestSignature,
   type PackFile,
   type PackLog,
@@ -36,6 +38,7 @@ export interface PackRequest {
   readonly anchorEvidence: readonly object[];
   readonly configSnapshot: string;
   readonly configDiff: string;
+  readonly encoding: PackEncoding;
   readonly generator: PackManifest['generator'];
   readonly database: PackManifest['database'];
   readonly clock: PackManifest['clock'];
@@ -73,26 +76,28 @@ export async function buildPack(request: PackRequest): Promise<BuiltPack> {
     database: request.database,
     clock: request.clock,
     logs: { signals, audit },
-    totals: contents.totals,
+    encoding: request.encoding,
+    totals: request.encoding.recipients.length > 0 ? null : contents.totals,
     anchors: request.anchors,
     previous_manifest: request.previousManifest,
   };
-  await writeWhole(request, files, 'report.html', renderPackReport(base, files));
-  const manifest = { ...base, ...summarise(files) };
-  const file = Buffer.from(encodeManifestFile(manifest, request.sign(manifestBytes(manifest))));
-  await writeDurably(join(request.folder, manifestName), file);
+  await writeWhole(request, files, 'report.html', renderPackReport({ ...base, totals: contents.totals }, files));
+  return writeManifest(request.folder, { ...base, files, summary: summarise(files) }, request.sign);
+}
+
+/** Signs a manifest and writes it into the folder of its files, which it makes a pack. */
+export async function writeManifest(
+  folder: string,
+  manifest: PackManifest,
+  sign: PackRequest['sign'],
+): Promise<BuiltPack> {
+  const file = Buffer.from(encodeManifestFile(manifest, sign(manifestBytes(manifest))));
+  await writeDurably(join(folder, manifestName), file);
   return { manifest, manifestSha256: hashManifestFile(file) };
 }
 
-/** The list of files as the manifest has it, with its sums. */
-function summarise(files: Readonly<Record<string, PackFile>>): Pick<PackManifest, 'files' | 'summary'> {
-  const sizes = Object.values(files).map(({ size }) => size);
-  const summary = { total_files: sizes.length, total_size: sizes.reduce((total, size) => total + size, 0) };
-  return { files: { ...files }, summary };
-}
-
 async function writeEntries(request: PackRequest, contents: PackContents, files: Record<string, PackFile>) {
-  await using derived = await DerivedWriters.create(request.folder);
+  await using derived = await DerivedWriters.create(request);
   const audit = await writeLog(request, 'audit', files, async (index, body) => {
     for (const { file, line } of contents.takeAudit(index, body)) await derived.write(file, index, line);
   });
@@ -111,7 +116,7 @@ async function writeLog(
 ): Promise<PackLog> {
   const range = request.ranges[log];
   const [begin, end] = [range.before?.treeSize ?? 0, range.head.treeSize];
-  await using writer = await PackFileWriter.create(request.folder, `${log}.jsonl`);
+  await using writer = await PackFileWriter.create(request.folder, `${log}.jsonl`, request.encoding);
   let chainAfter = range.chainBefore;
   let before: RowOf[LogName] | undefined;
   for (let from = begin; from < end;) {
@@ -173,7 +178,7 @@ async function writeWhole(
   name: string,
   text: string,
 ): Promise<void> {
-  await using writer = await PackFileWriter.create(request.folder, name);
+  await using writer = await PackFileWriter.create(request.folder, name, request.encoding);
   await writer.write(text);
   const facts = { rows: null, firstIndex: null, lastIndex: null, query: null };
   files[name] = await writer.finish(facts, request.createdAt);
@@ -185,10 +190,10 @@ class DerivedWriters implements AsyncDisposable {
 
   private constructor(private readonly writers: ReadonlyMap<DerivedFile, PackFileWriter>) {}
 
-  static async create(folder: string): Promise<DerivedWriters> {
+  static async create({ folder, encoding }: PackRequest): Promise<DerivedWriters> {
     const writers = new Map<DerivedFile, PackFileWriter>();
     for (const file of derivedFiles) {
-      const writer = await PackFileWriter.create(folder, file);
+      const writer = await PackFileWriter.create(folder, file, encoding);
       await writer.write(headerOf(file));
       writers.set(file, writer);
     }

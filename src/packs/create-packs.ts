@@ -3,6 +3,7 @@ import { mkdir, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
+import type { PackEncoding } from '../core/pack-encoding.js';
 import type { PackManifest } from '../core/pack-manifest.js';
 import { normalizeTimestamp } from '../core/timestamp.js';
 import { ledgerConnection } from '../db/pool.js';
@@ -22,6 +23,8 @@ export interface CreatePackRequest {
   readonly date: string;
   /** PARTIAL: what is there of a day that has not ended. */
   readonly kind: PackManifest['kind'];
+  /** Instead of the node's. */
+  readonly encoding?: PackEncoding;
   readonly origin: CallOrigin;
   readonly signal: AbortSignal;
   readonly onProgress?: (date: string, written: number, total: number) => void;
@@ -109,6 +112,7 @@ async function makePack(
         anchorEvidence: anchors,
         configSnapshot: config.snapshot,
         configDiff: config.diff,
+        encoding: request.encoding ?? services.encoding,
         generator: services.generator,
         previousManifest: await readPrevious(services, date),
         sign: services.sources.sign,
@@ -209,7 +213,7 @@ async function record(
   pack: { readonly id: string; readonly date: string; readonly built: BuiltPack },
 ): Promise<void> {
   const { manifest, manifestSha256 } = pack.built;
-  const { summary, logs } = manifest;
+  const { encoding, summary, logs } = manifest;
   const entry = serviceEntry({
     ...request.origin,
     category: 'BACKUP',
@@ -219,12 +223,15 @@ async function record(
     details: encodeCanonicalJson({
       auditEntries: String(logs.audit.count),
       bytes: String(summary.total_size),
+      compression: encoding.compression,
       date: pack.date,
       files: summary.total_files,
       id: pack.id,
       kind: request.kind,
       manifestSha256,
+      recipients: encoding.recipients,
       signals: String(logs.signals.count),
+      storedBytes: String(summary.stored_size),
     }),
   });
   await services.append({

@@ -8,7 +8,7 @@ import { packFolderName } from './create-packs.js';
 import type { PackRow } from './read-packs.js';
 import { packObjectKey, packObjectKeys } from './store-packs.js';
 
-/** One file of a pack, to be read once. `sha256` is null for the manifest itself. */
+/** One file of a pack as it is stored, to be read once. `sha256` is null for the manifest itself. */
 export interface PackFileSource {
   readonly size: number;
   readonly sha256: string | null;
@@ -16,8 +16,8 @@ export interface PackFileSource {
 }
 
 /**
- * A file of a pack from this node, or from the object store where the node has it no more. Throws NOT_FOUND for a name that
- * the manifest does not have, and where neither place has the pack.
+ * A file of a pack, by the name it is stored under, from this node, or from the object store where the node has it no more.
+ * Throws NOT_FOUND for a name that the manifest does not have, and where neither place has the pack.
  */
 export async function openPackFile(
   places: { readonly folder: string; readonly store: ObjectStore | null },
@@ -45,9 +45,12 @@ export async function openPackFile(
 
 function fileOf(manifest: Buffer, name: string): { size: number; sha256: string | null } {
   if (name === manifestName) return { size: manifest.length, sha256: null };
-  const file = parseManifestFile(manifest.toString()).manifest.files[name];
-  if (file === undefined) throw new DaybookError('NOT_FOUND', `the pack has no file ${name.slice(0, 128)}`);
-  return file;
+  const files = Object.entries(parseManifestFile(manifest.toString()).manifest.files);
+  const found = files.find(([, { stored }]) => stored.name === name)?.[1].stored;
+  if (found !== undefined) return found;
+  const [, plain] = files.find(([each]) => each === name) ?? [];
+  const hint = plain === undefined ? '' : `: it is stored as ${plain.stored.name}`;
+  throw new DaybookError('NOT_FOUND', `the pack has no file ${name.slice(0, 128)}${hint}`);
 }
 
 async function* readParts(store: ObjectStore, keys: readonly string[]): AsyncIterable<Uint8Array> {

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { open, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
+import { codingsOf, encodedName, type PackEncoding } from '../core/pack-encoding.js';
 import type { PackFile } from '../core/pack-manifest.js';
+import { EncodedOutput, type WrittenBytes } from './encoded-output.js';
 
 /** What waits in memory for the disk, per file. */
 const bufferedCharactersMax = 256 * 1024;
@@ -14,7 +16,10 @@ export interface PackFileFacts {
   readonly query: string | null;
 }
 
-/** Writes one file of a pack, hashed on the way and flushed to disk at its end. Owned by one build. */
+/**
+ * Writes one file of a pack, compressed and encrypted as the pack is, hashed on the way and flushed to disk at its end. Owned
+ * by one build.
+ */
 export class PackFileWriter implements AsyncDisposable {
   readonly #hash = createHash('sha256');
   #waiting: string[] = [];
@@ -23,12 +28,18 @@ export class PackFileWriter implements AsyncDisposable {
   #isOpen = true;
 
   private constructor(
-    readonly name: string,
+    private readonly storedName: string,
     private readonly file: FileHandle,
+    /** Null for a file that is stored as it is. */
+    private readonly output: EncodedOutput | null,
   ) {}
 
-  static async create(folder: string, name: string): Promise<PackFileWriter> {
-    return new PackFileWriter(name, await open(join(folder, name), 'wx', 0o600));
+  static async create(folder: string, name: string, encoding: PackEncoding): Promise<PackFileWriter> {
+    const codings = codingsOf(name, encoding);
+    const storedName = encodedName(name, codings);
+    const file = await open(join(folder, storedName), 'wx', 0o600);
+    const output = codings.length === 0 ? null : new EncodedOutput(file, codings, encoding.recipients);
+    return new PackFileWriter(storedName, file, output);
   }
 
   /** Answers a promise only when the disk has to be waited for. */
@@ -41,13 +52,16 @@ export class PackFileWriter implements AsyncDisposable {
   /** Ends the file; `modified` is the time it gets in the manifest. */
   async finish(facts: PackFileFacts, modified: string): Promise<PackFile> {
     await this.#flush();
+    const plain: WrittenBytes = { size: this.#size, sha256: this.#hash.digest('hex') };
+    const stored = (await this.output?.finish()) ?? plain;
     await this.file.sync();
-    await this[Symbol.asyncDispose]();
+    this.#isOpen = false;
+    await this.file.close();
     const { rows, firstIndex, lastIndex, query } = facts;
     return {
-      size: this.#size,
-      sha256: this.#hash.digest('hex'),
+      ...plain,
       modified,
+      stored: { name: this.storedName, ...stored },
       rows,
       first_index: firstIndex,
       last_index: lastIndex,
@@ -59,6 +73,7 @@ export class PackFileWriter implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#isOpen) return;
     this.#isOpen = false;
+    await this.output?.abort();
     await this.file.close();
   }
 
@@ -69,7 +84,8 @@ export class PackFileWriter implements AsyncDisposable {
     if (bytes.length === 0) return;
     this.#hash.update(bytes);
     this.#size += bytes.length;
-    await this.file.write(bytes);
+    if (this.output === null) await this.file.write(bytes);
+    else await this.output.write(bytes);
   }
 }
 

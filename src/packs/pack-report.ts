@@ -1,8 +1,9 @@
+import type { PackTotals } from '../core/pack-contents.js';
 import type { PackFile, PackManifest } from '../core/pack-manifest.js';
 
 /** A page for people: no script, nothing loaded from elsewhere. What it says is in the manifest too. */
 export function renderPackReport(
-  manifest: Omit<PackManifest, 'summary' | 'files'>,
+  manifest: Omit<PackManifest, 'summary' | 'files' | 'totals'> & { readonly totals: PackTotals },
   files: Readonly<Record<string, PackFile>>,
 ): string {
   const { logs, totals, period } = manifest;

@@ -2,6 +2,7 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
+import type { PackEncoding } from '../core/pack-encoding.js';
 import type { ManifestSignature, PackManifest } from '../core/pack-manifest.js';
 import type { LogName } from '../ledger/rows.js';
 import type { ObjectStore } from '../storage/object-store.js';
@@ -45,6 +46,7 @@ export interface PackServices {
   readonly folder: string;
   /** Where packs are kept beside the node; null for nowhere. */
   readonly store: ObjectStore | null;
+  readonly encoding: PackEncoding;
   readonly generator: PackManifest['generator'];
   readonly clock: Clock;
   readonly log: Logger;

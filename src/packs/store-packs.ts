@@ -1,12 +1,10 @@
-import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
 import { timestampFromMs } from '../core/timestamp.js';
 import { isPackFileName, manifestName, parseManifestFile, type PackManifest } from '../core/pack-manifest.js';
-import { DaybookError } from '../errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import { dayAfter } from './pack-range.js';
 
@@ -43,16 +41,19 @@ export async function storePacks(options: PackStoreOptions, signal: AbortSignal)
   return stored;
 }
 
+export interface PackRemoval extends PackStoreOptions {
+  readonly keepDays: number;
+  /** A day that stays however long ago it was. */
+  readonly spare?: string;
+}
+
 /**
  * Removes packs of days longer than `keepDays` ago from this node, those alone that the store holds. Returns their days.
  */
-export async function removeStoredPacks(
-  options: PackStoreOptions & { readonly keepDays: number },
-  today: string,
-): Promise<string[]> {
+export async function removeStoredPacks(options: PackRemoval, today: string): Promise<string[]> {
   const removed: string[] = [];
   for (const date of await listLocalDays(options.folder)) {
-    if (date >= dayAfter(today, -options.keepDays)) continue;
+    if (date >= dayAfter(today, -options.keepDays) || date === options.spare) continue;
     const local = await readFile(join(options.folder, date, manifestName));
     const kept = await options.store.read(packObjectKey(date, manifestName));
     if (kept === null || !local.equals(kept.bytes)) continue;
@@ -60,40 +61,6 @@ export async function removeStoredPacks(
     removed.push(date);
   }
   return removed;
-}
-
-/**
- * Brings a pack back from the store into a folder that is not there yet, each file checked against the manifest. Throws
- * NOT_FOUND where the store has none, OBJECT_CHANGED where what it has is not what the manifest names.
- */
-export async function fetchPack(store: ObjectStore, date: string, folder: string): Promise<void> {
-  const found = await store.read(packObjectKey(date, manifestName));
-  if (found === null) throw new DaybookError('NOT_FOUND', `${store.description} holds no pack of ${date}`);
-  const { manifest } = parseManifestFile(Buffer.from(found.bytes).toString());
-  const staging = `${folder}.fetching`;
-  await rm(staging, { recursive: true, force: true });
-  await mkdir(staging, { recursive: true, mode: 0o700 });
-  for (const [name, { size, sha256 }] of Object.entries(manifest.files)) {
-    const hash = createHash('sha256');
-    await using file = await open(join(staging, name), 'wx', 0o600);
-    for (const key of packObjectKeys(date, name, size)) {
-      const part = await store.read(key);
-      if (part === null) throw new DaybookError('NOT_FOUND', `${store.description} lacks ${key}`);
-      hash.update(part.bytes);
-      await file.write(part.bytes);
-    }
-    await file.sync();
-    if (hash.digest('hex') !== sha256) {
-      throw new DaybookError(
-        'OBJECT_CHANGED',
-        `${name} of ${date} in ${store.description} is not what its manifest names`,
-      );
-    }
-  }
-  await using manifestFile = await open(join(staging, manifestName), 'wx', 0o600);
-  await manifestFile.writeFile(found.bytes);
-  await manifestFile.sync();
-  await rename(staging, folder);
 }
 
 /** Days whose pack is on this node, ascending. */
@@ -114,7 +81,7 @@ async function storePack({ store, folder, lockDays, clock }: PackStoreOptions, d
     if (objectLock) await store.writeLocked(key, bytes, retention);
     else await store.write(key, bytes);
   };
-  for (const [name, { size }] of Object.entries(manifest.files)) {
+  for (const { name, size } of Object.values(manifest.files).map(({ stored }) => stored)) {
     const keys = packObjectKeys(date, name, size);
     const parts = createReadStream(join(folder, date, name), { highWaterMark: partBytesMax });
     let place = 0;

@@ -117,5 +117,6 @@ Exit codes:
   1  broken: at least one contradiction was found
   2  the check could not run to its end; the first word on stderr is the reason
   3  intact, but no key of the log was pinned: who signed is unknown
+  4  a pack's signature and stored bytes are intact, but what is encrypted was not looked into: decrypt it with age -d
   10 and above  what is wrong with a pack; the gravest fault decides:
 ${packExitCodesText}`;

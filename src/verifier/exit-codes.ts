@@ -1,7 +1,7 @@
 import type { SignerStatus } from '../core/verify-tlog-proof.js';
 
-/** Exit codes of `daybook-verify`. */
-export const exitCodes = { verified: 0, broken: 1, notRun: 2, signerUnknown: 3 } as const;
+/** Exit codes of `daybook-verify`; those of packs that are broken are in packExitCode. */
+export const exitCodes = { verified: 0, broken: 1, notRun: 2, signerUnknown: 3, sealed: 4 } as const;
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 

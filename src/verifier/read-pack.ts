@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { manifestName } from '../core/pack-manifest.js';
-import type { PackReader } from '../core/verify-pack.js';
+import type { PackReader } from '../core/compare-pack-files.js';
+import { manifestName, packFileNames } from '../core/pack-manifest.js';
 import { RunError } from './exit-codes.js';
 
 /** The folder of a pack. Symbolic links and what is no file are not followed. Throws RunError FILE_UNREADABLE. */
@@ -19,10 +19,13 @@ export async function readPackFolder(folder: string): Promise<PackReader> {
   };
 }
 
-/** The packs right below a folder, or the folder itself where it is one. Throws RunError FILE_UNREADABLE. */
+/**
+ * The packs right below a folder, or the folder itself where it is one, or was one before its manifest was taken away. Throws
+ * RunError FILE_UNREADABLE.
+ */
 export async function findPacks(folder: string): Promise<string[]> {
   const names = await listFolder(folder);
-  if (names.includes(manifestName)) return [folder];
+  if (names.includes(manifestName) || names.some(isOfPack)) return [folder];
   const packs: string[] = [];
   for (const name of names.filter((each) => !each.startsWith('.')).sort()) {
     const path = join(folder, name);
@@ -30,6 +33,11 @@ export async function findPacks(folder: string): Promise<string[]> {
   }
   if (packs.length === 0) throw new RunError('FILE_UNREADABLE', `${basename(folder)} holds no pack`);
   return packs;
+}
+
+/** As it is, or compressed or encrypted. */
+function isOfPack(name: string): boolean {
+  return packFileNames.some((known) => name === known || name.startsWith(`${known}.`));
 }
 
 async function* readFile(path: string): AsyncIterable<Uint8Array> {

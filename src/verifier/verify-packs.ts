@@ -1,9 +1,11 @@
+import type { PackDecoders } from '../core/pack-encoding.js';
 import type { PackFault } from '../core/pack-faults.js';
 import { packExitCode } from '../core/pack-faults.js';
 import type { VerifierKey } from '../core/verifier-key.js';
 import { verifyPack, type PackVerdict } from '../core/verify-pack.js';
 import { verifyPackSequence } from '../core/verify-pack-sequence.js';
 import { exitCodes } from './exit-codes.js';
+import { gunzip } from './gunzip.js';
 import { findPacks, readPackFolder } from './read-pack.js';
 import { printable } from './report.js';
 
@@ -14,41 +16,47 @@ export interface PacksVerification {
 }
 
 /**
- * Verifies a pack, or every pack below a folder and that no day between them is left out. Throws RunError where something
- * cannot be read.
+ * Verifies a pack, or every pack below a folder and that no day between them is left out. Files that are compressed are
+ * opened, encrypted ones where `decoders` can. Throws RunError where something cannot be read.
  */
 export async function verifyPacks(
   folder: string,
   keys: readonly VerifierKey[],
-  onPack: (folder: string) => void = () => undefined,
+  decoders: PackDecoders = {},
 ): Promise<PacksVerification> {
   const packs: PacksVerification['packs'][number][] = [];
   for (const path of await findPacks(folder)) {
-    onPack(path);
-    packs.push({ ...(await verifyPack(await readPackFolder(path), keys)), folder: path });
+    const reader = await readPackFolder(path);
+    packs.push({ ...(await verifyPack(reader, keys, { gzip: gunzip, ...decoders })), folder: path });
   }
   return { packs, faults: verifyPackSequence(packs) };
 }
 
-/** The exit code of what was found: 0, 3 where no key was pinned, or that of the gravest fault. */
+/** The exit code of what was found: 0, 3 where no key was pinned, 4 where a file stayed sealed, or that of the gravest fault. */
 export function exitCodeOfPacks({ packs, faults }: PacksVerification): number {
   const all = [...packs.flatMap((pack) => pack.faults), ...faults];
   if (all.length > 0) return packExitCode(all);
-  return packs.every(({ signer }) => signer === 'verified') ? exitCodes.verified : exitCodes.signerUnknown;
+  if (packs.some(({ signer }) => signer !== 'verified')) return exitCodes.signerUnknown;
+  return packs.every(({ sealed }) => sealed.length === 0) ? exitCodes.verified : exitCodes.sealed;
 }
 
 export function describePacks({ packs, faults }: PacksVerification): string {
   const lines = packs.flatMap((pack) => {
-    const { manifest, folder, signer, entriesChecked } = pack;
+    const { manifest, folder, signer, sealed, entriesChecked } = pack;
     const state = pack.faults.length > 0 ? 'BROKEN' : signer === 'verified' ? 'verified' : 'intact, signer unknown';
     return [
       `${manifest?.export_date ?? folder}: ${state}, ${entriesChecked} entries`,
+      ...(sealed.length === 0 ? [] : [`  SEALED: ${describeSealed(sealed)}`]),
       ...pack.faults.map(({ code, file, message }) => `  ${code} ${file ?? ''}: ${message}`),
     ];
   });
   return printable(
     [...lines, ...faults.map(({ code, message }) => `${code}: ${message}`)].map((line) => `${line}\n`).join(''),
   );
+}
+
+function describeSealed(sealed: readonly string[]): string {
+  return `only the stored bytes of ${sealed.join(', ')} were checked, not what is in them: they are encrypted`;
 }
 
 /** What programs get. */

@@ -6,7 +6,8 @@ import { packFaultCodes } from '../../src/core/pack-faults.js';
 import { parseVerifierKey, type VerifierKey } from '../../src/core/verifier-key.js';
 import { createPack } from '../../src/packs/create-packs.js';
 import { runDailyPacks } from '../../src/packs/daily-packs.js';
-import { fetchPack, removeStoredPacks, storePacks, type PackStoreOptions } from '../../src/packs/store-packs.js';
+import { fetchPack } from '../../src/packs/fetch-pack.js';
+import { removeStoredPacks, storePacks, type PackStoreOptions } from '../../src/packs/store-packs.js';
 import { openDirectoryStore } from '../../src/storage/directory-store.js';
 import { exitCodeOfPacks, verifyPacks } from '../../src/verifier/verify-packs.js';
 import { createFolder, readManifest } from '../support/evidence-packs.js';
@@ -119,12 +120,16 @@ const caller = { actor: 'tester', role: null, ipAddress: null, userAgent: null, 
     expect(await removeStoredPacks({ ...options, keepDays: 1 }, days.dateOf(4))).toEqual([]);
     expect(await storePacks(options, signal)).toEqual([0, 1, 2, 3].map((day) => days.dateOf(day)));
     expect(await storePacks(options, signal)).toEqual([]);
-    expect(await removeStoredPacks({ ...options, keepDays: 2 }, days.dateOf(4))).toEqual([0, 1].map((day) => days.dateOf(day)));
+    expect(await removeStoredPacks({ ...options, keepDays: 2 }, days.dateOf(4))).toEqual(
+      [0, 1].map((day) => days.dateOf(day)),
+    );
     const back = join(folder.path, 'back');
-    await fetchPack(options.store, days.dateOf(0), back);
+    await fetchPack({ store: options.store, date: days.dateOf(0), folder: back, decoders: null });
     expect(exitCodeOfPacks(await verifyPacks(back, keys))).toBe(0);
     await writeFile(join(folder.path, 'store', 'packs', days.dateOf(1), 'signals.csv'), 'other');
-    await expect(fetchPack(options.store, days.dateOf(1), join(folder.path, 'bad'))).rejects.toMatchObject({
+    await expect(
+      fetchPack({ store: options.store, date: days.dateOf(1), folder: join(folder.path, 'bad'), decoders: null }),
+    ).rejects.toMatchObject({
       code: 'OBJECT_CHANGED',
     });
     await options.store[Symbol.asyncDispose]();

@@ -196,7 +196,7 @@ describe('an evidence pack', () => {
     });
     expect(codes).toEqual(['DERIVED_MISMATCH']);
     const totals = await codesAfter((pack) =>
-      resign(pack, (manifest) => ({ ...manifest, totals: { ...manifest.totals, fills: 2 } })),
+      resign(pack, (manifest) => ({ ...manifest, totals: { ...manifest.totals!, fills: 2 } })),
     );
     expect(totals).toEqual(['DERIVED_MISMATCH']);
   });

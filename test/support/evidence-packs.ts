@@ -8,6 +8,7 @@ import {
   manifestBytes,
   manifestName,
   parseManifestFile,
+  summarise,
   type ManifestSignature,
   type PackManifest,
 } from '../../src/core/pack-manifest.js';
@@ -48,15 +49,8 @@ export function signAsStranger(name: string, manifest: PackManifest): ManifestSi
 export function withFile(manifest: PackManifest, name: string, bytes: Buffer, rows?: number): PackManifest {
   const before = manifest.files[name];
   if (before === undefined) throw new Error(`the manifest has no ${name}`);
-  const file = {
-    ...before,
-    size: bytes.length,
-    sha256: createHash('sha256').update(bytes).digest('hex'),
-    ...(rows === undefined ? {} : { rows }),
-  };
-  const summary = {
-    ...manifest.summary,
-    total_size: manifest.summary.total_size - before.size + file.size,
-  };
-  return { ...manifest, files: { ...manifest.files, [name]: file }, summary };
+  const facts = { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+  const file = { ...before, ...facts, stored: { name, ...facts }, ...(rows === undefined ? {} : { rows }) };
+  const files = { ...manifest.files, [name]: file };
+  return { ...manifest, files, summary: summarise(files) };
 }
