@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { codingsOf, decodeFile, SealedFileError, type PackDecoders } from '../core/pack-encoding.js';
-import { manifestName, parseManifestFile, type PackFile, type PackManifest } from '../core/pack-manifest.js';
+import { manifestName, parseManifestFile, type PackManifest } from '../core/pack-manifest.js';
 import { DaybookError } from '../errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
-import { packObjectKey, packObjectKeys } from './store-packs.js';
+import { packChanged, packObjectKey, readStoredFile } from './pack-objects.js';
 
 export interface PackFetch {
   readonly store: ObjectStore;
@@ -30,7 +30,7 @@ export async function fetchPack({ store, date, folder, decoders }: PackFetch): P
   await rm(staging, { recursive: true, force: true });
   await mkdir(staging, { recursive: true, mode: 0o700 });
   for (const [name, file] of Object.entries(manifest.files)) {
-    const stored = readStored(store, date, file.stored);
+    const stored = readStoredFile(store, date, file.stored);
     if (decoders === null) await writeChecked(join(staging, file.stored.name), stored, file.stored, date);
     else await writeChecked(join(staging, name), openFile(stored, name, manifest, decoders), file, date);
   }
@@ -38,18 +38,6 @@ export async function fetchPack({ store, date, folder, decoders }: PackFetch): P
   await manifestFile.writeFile(found.bytes);
   await manifestFile.sync();
   await rename(staging, folder);
-}
-
-/** The stored bytes, part by part. Throws once it has seen all of them where they are not what the manifest names. */
-async function* readStored(store: ObjectStore, date: string, stored: PackFile['stored']): AsyncIterable<Uint8Array> {
-  const hash = createHash('sha256');
-  for (const key of packObjectKeys(date, stored.name, stored.size)) {
-    const part = await store.read(key);
-    if (part === null) throw new DaybookError('NOT_FOUND', `${store.description} lacks ${key}`);
-    hash.update(part.bytes);
-    yield part.bytes;
-  }
-  if (hash.digest('hex') !== stored.sha256) throw changed(`${stored.name} of ${date} in ${store.description}`);
 }
 
 async function* openFile(
@@ -69,7 +57,7 @@ async function* openFile(
         `the pack of ${date} is encrypted to other keys than those of --identity`,
       );
     }
-    if (error instanceof SyntaxError) throw changed(`what is in ${name} of ${date}`);
+    if (error instanceof SyntaxError) throw packChanged(`what is in ${name} of ${date}`);
     throw error;
   }
 }
@@ -87,9 +75,5 @@ async function writeChecked(
     await file.write(part);
   }
   await file.sync();
-  if (hash.digest('hex') !== expected.sha256) throw changed(`${path} of ${date}`);
-}
-
-function changed(what: string): DaybookError {
-  return new DaybookError('OBJECT_CHANGED', `${what} is not what its manifest names`);
+  if (hash.digest('hex') !== expected.sha256) throw packChanged(`${path} of ${date}`);
 }

@@ -6,7 +6,7 @@ import { DaybookError } from '../errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import { packFolderName } from './create-packs.js';
 import type { PackRow } from './read-packs.js';
-import { packObjectKey, packObjectKeys } from './store-packs.js';
+import { packObjectKey, packObjectKeys } from './pack-objects.js';
 
 /** One file of a pack as it is stored, to be read once. `sha256` is null for the manifest itself. */
 export interface PackFileSource {

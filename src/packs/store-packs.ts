@@ -4,16 +4,11 @@ import { join } from 'node:path';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
 import { timestampFromMs } from '../core/timestamp.js';
-import { isPackFileName, manifestName, parseManifestFile, type PackManifest } from '../core/pack-manifest.js';
+import { manifestName, parseManifestFile, type PackManifest } from '../core/pack-manifest.js';
+import { DaybookError } from '../errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
+import { packObjectKey, packObjectKeys, partBytesMax, readStoredFile } from './pack-objects.js';
 import { dayAfter } from './pack-range.js';
-
-/**
- * Bytes of one object. A larger file is stored in numbered parts, each written in one request: stores are known to take a
- * lock with an upload of several requests and not to keep it.
- */
-const partBytesMax = 16 * 2 ** 20;
-const prefix = 'packs';
 
 export interface PackStoreOptions {
   readonly store: ObjectStore;
@@ -48,19 +43,40 @@ export interface PackRemoval extends PackStoreOptions {
 }
 
 /**
- * Removes packs of days longer than `keepDays` ago from this node, those alone that the store holds. Returns their days.
+ * Removes packs of days longer than `keepDays` ago from this node, those alone that the store gives back whole. Returns their
+ * days.
  */
 export async function removeStoredPacks(options: PackRemoval, today: string): Promise<string[]> {
   const removed: string[] = [];
   for (const date of await listLocalDays(options.folder)) {
     if (date >= dayAfter(today, -options.keepDays) || date === options.spare) continue;
-    const local = await readFile(join(options.folder, date, manifestName));
-    const kept = await options.store.read(packObjectKey(date, manifestName));
-    if (kept === null || !local.equals(kept.bytes)) continue;
+    const manifest = await readFile(join(options.folder, date, manifestName));
+    const fault = await findFault(options.store, date, manifest);
+    if (fault !== null) {
+      options.log.error({ date, fault, store: options.store.description }, 'a pack is not in the store as it was made');
+      continue;
+    }
     await rm(join(options.folder, date), { recursive: true });
     removed.push(date);
   }
   return removed;
+}
+
+/** Why the store does not hold a pack as its manifest on this node names it; null where it does. Reads all of it. */
+async function findFault(store: ObjectStore, date: string, manifestFile: Buffer): Promise<string | null> {
+  const kept = await store.read(packObjectKey(date, manifestName));
+  if (kept === null || !manifestFile.equals(kept.bytes)) return `its ${manifestName} is another one or none`;
+  const { manifest } = parseManifestFile(manifestFile.toString());
+  for (const { stored } of Object.values(manifest.files)) {
+    try {
+      for await (const part of readStoredFile(store, date, stored)) void part;
+    } catch (error) {
+      const isOfPack = error instanceof DaybookError && (error.code === 'NOT_FOUND' || error.code === 'OBJECT_CHANGED');
+      if (!isOfPack) throw error;
+      return error.message;
+    }
+  }
+  return null;
 }
 
 /** Days whose pack is on this node, ascending. */
@@ -111,18 +127,4 @@ async function* wholeParts(chunks: AsyncIterable<Buffer | string>): AsyncIterabl
     length += rest.length;
   }
   if (length > 0) yield Buffer.concat(waiting);
-}
-
-/** The objects that hold a file, in order. */
-export function packObjectKeys(date: string, name: string, size: number): string[] {
-  if (!isPackFileName(name)) throw new TypeError(`${name} is no file of a pack`);
-  if (size < partBytesMax) return [packObjectKey(date, name)];
-  const parts = Math.ceil(size / partBytesMax);
-  return Array.from({ length: parts }, (_, part) =>
-    packObjectKey(date, `${name}.${String(part + 1).padStart(5, '0')}`),
-  );
-}
-
-export function packObjectKey(date: string, name: string): string {
-  return `${prefix}/${date}/${name}`;
 }
