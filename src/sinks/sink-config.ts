@@ -36,6 +36,8 @@ const tls = z.strictObject({
   certFile: path.optional(),
   keyFile: path.optional(),
   serverName: z.string().min(1).optional(),
+  /** Whether an end of the connection without the receiver's close_notify (RFC 5425 §4.4) confirms nothing. rsyslog sends none. */
+  requireCloseNotify: z.boolean().default(false),
 });
 
 const jsonl = z.strictObject({ ...common, kind: z.literal('jsonl'), ...files });
@@ -54,6 +56,8 @@ const syslog = z.strictObject({
   /** How long sent entries may wait until the receiver confirms them. */
   confirmSeconds: z.number().min(0.1).max(300).default(10),
   confirmEntries: z.int().min(1).max(100_000).default(2_000),
+  /** For a connection to be made, for one write to leave, and for the receiver to confirm. */
+  timeoutSeconds: z.number().min(0.1).max(300).default(15),
 });
 const http = {
   url,

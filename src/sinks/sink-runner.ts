@@ -19,7 +19,7 @@ const takeOverIntervalMs = 2_000;
 const gatherMs = 100;
 /** A sink that waits looks at its row at least so often, so that a replay is not missed. */
 const idleMsMax = 2_000;
-const pauseMinMs = 1_000;
+const firstPauseMs = 1_000;
 const pauseMaxMs = 300_000;
 /** What is delivered already may still be confirmed when the node shuts down. */
 const lastConfirmMs = 5_000;
@@ -37,6 +37,8 @@ export interface SinkRunnerOptions {
   /** Moves the sink back where its target lost what it had acknowledged. On the record. */
   readonly rewind: (from: bigint, reason: string) => Promise<void>;
   readonly log: Logger;
+  /** After the first failure, in milliseconds; a second where nothing is said. */
+  readonly firstPauseMs?: number;
 }
 
 /** Delivery was ended by a replay: it goes on at another position. */
@@ -81,7 +83,7 @@ export class SinkRunner implements AsyncDisposable {
         if (this.#closing.signal.aborted) return;
         failures += 1;
         this.#report(toDaybookError(error));
-        await this.#rest(backOff(failures, 30_000));
+        await this.#rest(this.#pauseAfter(failures, 30_000));
       } finally {
         await end(holder);
       }
@@ -130,7 +132,7 @@ export class SinkRunner implements AsyncDisposable {
       if (isDatabaseError(error, mapped)) throw error;
       this.#report(mapped);
       const text = `${mapped.code}: ${mapped.message}`.slice(0, lastErrorCharactersMax);
-      await noteFailure(holder, number, text, backOff(failures + 1, pauseMaxMs));
+      await noteFailure(holder, number, text, this.#pauseAfter(failures + 1, pauseMaxMs));
     } finally {
       await target.close();
     }
@@ -198,14 +200,18 @@ export class SinkRunner implements AsyncDisposable {
     return holder;
   }
 
+  #pauseAfter(failures: number, maxMs: number): number {
+    return backOff(failures, maxMs, this.#options.firstPauseMs);
+  }
+
   async #rest(restMs: number): Promise<void> {
     await delay(restMs, undefined, { signal: this.#closing.signal, ref: false }).catch(() => undefined);
   }
 }
 
 /** Doubles with each failure in a row; without chance, so that an operator can foresee it. */
-export function backOff(failures: number, maxMs: number): number {
-  return Math.min(maxMs, pauseMinMs * 2 ** Math.min(failures - 1, 20));
+export function backOff(failures: number, maxMs: number, firstMs = firstPauseMs): number {
+  return Math.min(maxMs, firstMs * 2 ** Math.min(failures - 1, 20));
 }
 
 /** Of the sink's own session: then its lock is gone too, and another node may deliver. */

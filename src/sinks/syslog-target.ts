@@ -1,17 +1,12 @@
-import { once } from 'node:events';
-import { connect as connectTcp, type Socket } from 'node:net';
-import { connect as connectTls, type ConnectionOptions } from 'node:tls';
 import type { AuditRow } from '../ledger/rows.js';
 import { encodeCef, type Product } from './encode-cef.js';
 import { encodeOcsf } from './encode-ocsf.js';
-import { readConfigured } from './read-secret.js';
 import type { SyslogSinkConfig } from './sink-config.js';
 import { reasonOf, sinkUnavailable, type SinkTarget } from './sink-target.js';
+import { SyslogConnection } from './syslog-connection.js';
 import { encodeSyslogMessage, frameSyslogMessage, type SyslogSender } from './syslog-frame.js';
 
 const batchEntriesMax = 500;
-/** For a connection to be made, for one write to leave, and for the receiver to close its side. */
-const waitMsMax = 15_000;
 
 export interface SyslogTargetOptions {
   readonly product: Product;
@@ -21,8 +16,9 @@ export interface SyslogTargetOptions {
 /**
  * RFC 5424 messages over TCP (RFC 6587, octet-counted) or TLS (RFC 5425). The protocol has no acknowledgement: what was
  * written lies in buffers that are lost with the connection or the receiver. So the connection is ended in order from time to
- * time: a receiver that closes its side after ours has read everything up to the end. Only then the entries count as
- * delivered; after a failure everything since is sent again.
+ * time: a receiver that closes its side after ours has read everything up to the end, unless it closes because it shuts down.
+ * So one that takes the next connection afterwards is asked for, too. Only then the entries count as delivered; after a failure
+ * everything since is sent again. docs/sinks.md says what a receiver can still lose.
  */
 export class SyslogTarget implements SinkTarget {
   readonly batchEntriesMax = batchEntriesMax;
@@ -31,7 +27,9 @@ export class SyslogTarget implements SinkTarget {
   readonly #config: SyslogSinkConfig;
   readonly #options: SyslogTargetOptions;
   readonly #sender: SyslogSender;
-  #connection: Connection | null = null;
+  #connection: SyslogConnection | null = null;
+  /** Whether nothing was written into it. */
+  #isFresh = true;
 
   constructor(config: SyslogSinkConfig, options: SyslogTargetOptions) {
     this.#config = config;
@@ -52,7 +50,10 @@ export class SyslogTarget implements SinkTarget {
 
   async deliver(rows: readonly AuditRow[], signal: AbortSignal): Promise<number> {
     await this.#mapErrors(signal, async (limit) => {
-      this.#connection ??= await connect(this.#config, limit);
+      // A receiver may close what is not used: nothing is lost with it.
+      if (this.#isFresh && this.#connection?.hasEnded === true) await this.close();
+      this.#connection ??= await SyslogConnection.open(this.#config, limit);
+      this.#isFresh = false;
       await this.#connection.write(rows.map((row) => this.#frameOf(row)).join(''), limit);
     });
     return rows.length;
@@ -61,7 +62,11 @@ export class SyslogTarget implements SinkTarget {
   async confirm(signal: AbortSignal): Promise<void> {
     const connection = this.#connection;
     this.#connection = null;
-    await this.#mapErrors(signal, async (limit) => connection?.end(limit));
+    await this.#mapErrors(signal, async (limit) => {
+      await connection?.end(limit);
+      this.#connection = await SyslogConnection.open(this.#config, limit);
+      this.#isFresh = true;
+    });
   }
 
   close(): Promise<void> {
@@ -79,8 +84,8 @@ export class SyslogTarget implements SinkTarget {
   }
 
   async #mapErrors(signal: AbortSignal, work: (limit: AbortSignal) => Promise<void>): Promise<void> {
-    const { host, port } = this.#config;
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(waitMsMax)]);
+    const { host, port, timeoutSeconds } = this.#config;
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(timeoutSeconds * 1_000)]);
     try {
       await work(limit);
     } catch (error) {
@@ -88,105 +93,9 @@ export class SyslogTarget implements SinkTarget {
       const timedOut = limit.aborted && !signal.aborted;
       throw sinkUnavailable(
         `${host}:${port}`,
-        timedOut ? `no progress for ${waitMsMax / 1_000} s` : reasonOf(error),
+        timedOut ? `no progress for ${timeoutSeconds} s` : reasonOf(error),
         error,
       );
     }
-  }
-}
-
-/** One connection to the receiver, used by one caller at a time. */
-class Connection {
-  readonly #socket: Socket;
-  /** Rejects when the connection fails, resolves when the receiver has closed its side. */
-  readonly #ended: Promise<void>;
-  #hasEnded = false;
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    this.#ended = new Promise((resolve, reject) => {
-      socket.once('end', () => {
-        this.#hasEnded = true;
-        resolve();
-      });
-      socket.once('error', reject);
-      socket.once('close', () => reject(new Error('the connection was lost')));
-    });
-    // Whoever waits for it gets the error; between two calls nobody does.
-    this.#ended.catch(() => undefined);
-    // Receivers say nothing; unread bytes would turn our end into a reset that can cost them data.
-    socket.resume();
-  }
-
-  /** Returns when the bytes were handed to the system. */
-  async write(text: string, limit: AbortSignal): Promise<void> {
-    const written = new Promise<void>((resolve, reject) => {
-      this.#socket.write(text, (error) => (error === undefined || error === null ? resolve() : reject(error)));
-    });
-    const lost = this.#ended.then(() => Promise.reject(new Error('the receiver closed the connection')));
-    await abortable(Promise.race([written, lost]), limit);
-  }
-
-  /** Ends our side and returns when the receiver has ended its own, which it did not do before. */
-  async end(limit: AbortSignal): Promise<void> {
-    if (this.#hasEnded) {
-      this.#socket.destroy();
-      throw new Error('the receiver closed the connection');
-    }
-    this.#socket.end();
-    try {
-      await abortable(this.#ended, limit);
-    } finally {
-      this.#socket.destroy();
-    }
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
-  }
-}
-
-async function connect(config: SyslogSinkConfig, limit: AbortSignal): Promise<Connection> {
-  const { host, port, tls } = config;
-  // With half-open allowed our end does not follow theirs: a receiver that hangs up early must not look like one that read all.
-  const address = { host, port, allowHalfOpen: true };
-  const socket =
-    tls === false
-      ? connectTcp(address)
-      : connectTls({
-          ...(await readTls(tls)),
-          ...address,
-          ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
-        } satisfies ConnectionOptions & typeof address as ConnectionOptions);
-  try {
-    await once(socket, tls === false ? 'connect' : 'secureConnect', { signal: limit });
-  } catch (error) {
-    socket.on('error', () => undefined);
-    socket.destroy();
-    throw error;
-  }
-  return new Connection(socket);
-}
-
-async function readTls(tls: Exclude<SyslogSinkConfig['tls'], false>): Promise<ConnectionOptions> {
-  const { caFile, certFile, keyFile } = tls;
-  return {
-    minVersion: 'TLSv1.2',
-    ...(caFile === undefined ? {} : { ca: await readConfigured(caFile, 'the CA file') }),
-    ...(certFile === undefined ? {} : { cert: await readConfigured(certFile, 'the certificate file') }),
-    ...(keyFile === undefined ? {} : { key: await readConfigured(keyFile, 'the TLS key file') }),
-  };
-}
-
-/** The promise, or the reason of the signal where that comes first. */
-async function abortable<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const abort = () => aborted.reject(signal.reason as Error);
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([promise, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
   }
 }

@@ -27,7 +27,7 @@ describe('the file of sinks', () => {
     expect(await read([syslog, { name: 'ecs', kind: 'ecs', folder: '/logs/ecs', keyFile: '../key' }])).toEqual([
       {
         ...syslog,
-        tls: { caFile: join(folder, 'ca.pem') },
+        tls: { caFile: join(folder, 'ca.pem'), requireCloseNotify: false },
         startAt: 'beginning',
         format: 'cef',
         facility: 13,
@@ -35,6 +35,7 @@ describe('the file of sinks', () => {
         messageBytesMax: 8_192,
         confirmSeconds: 10,
         confirmEntries: 2_000,
+        timeoutSeconds: 15,
       },
       {
         name: 'ecs',

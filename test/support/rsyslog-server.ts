@@ -1,15 +1,13 @@
-import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
-import { promisify } from 'node:util';
 import { findFreePort } from './test-server.js';
+import { makeCertificates } from './tls-certificates.js';
 import { waitUntil } from './wait-until.js';
-
-const run = promisify(execFile);
 
 /** A message as rsyslog received it. */
 interface ReceivedMessage {
@@ -26,7 +24,7 @@ export interface RsyslogServer extends AsyncDisposable {
   readonly clientKeyFile: string;
   /** Every message so far, in the order of arrival. */
   read(): Promise<ReceivedMessage[]>;
-  /** Ends it in order: everything that it read is in its file then. */
+  /** Ends it as an operator does, by SIGTERM: everything that it took over is in its file then. */
   stop(): Promise<void>;
   start(): Promise<void>;
 }
@@ -115,40 +113,11 @@ function settings(folder: string, port: number): string {
   defaultNetstreamDriverCertFile="${at('server.pem')}" defaultNetstreamDriverKeyFile="${at('server.key')}"
 )
 module(load="imtcp" streamDriver.name="gtls" streamDriver.mode="1" streamDriver.authMode="x509/certvalid")
+main_queue(queue.type="LinkedList" queue.timeoutShutdown="60000")
 input(type="imtcp" port="${port}" address="127.0.0.1")
 template(name="whole" type="string" string="%rawmsg%\\n")
 action(type="omfile" file="${at('received')}" template="whole")
 `;
-}
-
-/** An authority, and certificates of it for a server at 127.0.0.1 and for a client. */
-async function makeCertificates(folder: string): Promise<void> {
-  const openssl = (...args: string[]) => run('openssl', args, { cwd: folder });
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
-  await openssl(
-    'req',
-    '-x509',
-    ...key,
-    '-keyout',
-    'ca.key',
-    '-out',
-    'ca.pem',
-    '-subj',
-    '/CN=test authority',
-    '-days',
-    '2',
-  );
-  for (const [name, extension] of [
-    ['server', 'subjectAltName=IP:127.0.0.1'],
-    ['client', 'extendedKeyUsage=clientAuth'],
-  ] as const) {
-    await openssl('req', ...key, '-keyout', `${name}.key`, '-out', `${name}.csr`, '-subj', `/CN=${name}`);
-    await writeFile(join(folder, `${name}.ext`), extension);
-    await openssl(
-      ...['x509', '-req', '-in', `${name}.csr`, '-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial'],
-      ...['-out', `${name}.pem`, '-days', '2', '-extfile', `${name}.ext`],
-    );
-  }
 }
 
 async function isListening(port: number): Promise<boolean> {

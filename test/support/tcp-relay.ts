@@ -5,7 +5,7 @@ import { findFreePort } from './test-server.js';
 /** `cut`: connections are refused and broken; `stalled`: they are taken, and nothing comes through any more. */
 type RelayState = 'open' | 'cut' | 'stalled';
 
-/** A TCP relay before a server, which makes the server vanish and come back. */
+/** A TCP relay before a server, which makes the server vanish and come back. Each direction ends by itself, as in a network. */
 export interface TcpRelay extends AsyncDisposable {
   /** The endpoint it was made for, leading through the relay. */
   readonly endpoint: string;
@@ -17,18 +17,23 @@ export async function startTcpRelay(endpoint: string): Promise<TcpRelay> {
   const target = new URL(endpoint);
   let state: RelayState = 'open';
   const sockets = new Set<Socket>();
-  const server = createServer((client) => {
+  const server = createServer({ allowHalfOpen: true }, (client) => {
     if (state === 'cut') return void client.destroy();
-    const upstream = connect(Number(target.port), target.hostname);
+    const upstream = connect({ port: Number(target.port), host: target.hostname, allowHalfOpen: true });
     for (const [from, to] of [
       [client, upstream],
       [upstream, client],
     ] as const) {
       sockets.add(from);
       from.on('error', () => undefined);
-      from.on('close', () => {
+      from.on('close', (hadError: boolean) => {
         sockets.delete(from);
-        to.destroy();
+        // What it sent before it closed in order still goes through.
+        if (hadError || state !== 'open') to.destroy();
+        else to.destroySoon();
+      });
+      from.on('end', () => {
+        if (state === 'open') to.end();
       });
       // What arrives while it is stalled is lost, as behind a firewall that drops packets.
       from.on('data', (chunk) => {
