@@ -1,33 +1,43 @@
+import { decodeText, isEncoded } from './decode-text.js';
+import { isMark } from './redaction-mark.js';
+import { replaceInJson, type Replacement } from './replace-in-json.js';
 import { builtInShapes, shapeHint, type SecretShape } from './secret-shapes.js';
 
-/** How often a text that is percent-encoded, as in a path or an address inside an address, is decoded to look into it. */
-const decodingsMax = 3;
-const encoded = /(?:%[0-9a-f]{2})+/gi;
-const isEncoded = /%[0-9a-f]{2}/i;
-const mark = /^\[redacted(?: [0-9a-f]{32})?\]$/;
+/** How often an encoded text, as an address inside an address, is decoded to look into it. */
+const decodingsMax = 5;
+/** How deep JSON inside texts of JSON is read as such. */
+const jsonLevelsMax = 4;
 const quotes = /^(\\*["'`]?)([\s\S]*?)(\\*["'`]?)$/;
 
-/** What to put in place of a secret that a rule found. */
-type Replacement = (rule: string, secret: string) => string;
-
 /**
- * Replaces what the rules find in a text. Marks of earlier redactions stay as they are. A text that hides a secret by
- * percent-encoding comes back decoded; any other one keeps its encoding.
+ * Replaces what the rules find in a text. Marks of earlier redactions stay as they are. A text that is JSON is read as such; one
+ * that hides a secret by an encoding comes back decoded; any other one keeps its encoding.
  */
 export function replaceSecrets(text: string, shapes: readonly SecretShape[], replacement: Replacement): string {
+  return replaceAtLevel(text, shapes, replacement, 0);
+}
+
+function replaceAtLevel(text: string, shapes: readonly SecretShape[], replacement: Replacement, level: number): string {
+  const replaceText = (inner: string) => replaceAtLevel(inner, shapes, replacement, level + 1);
   let replaced = text;
   let plain = text;
   for (let round = 0; ; round += 1) {
-    const looked = replaceShapes(plain, shapes, replacement, round < decodingsMax);
+    const inJson = level < jsonLevelsMax ? replaceInJson(plain, { replaceText, replacement }) : plain;
+    const looked = replaceShapes(inJson, shapes, replacement, round < decodingsMax);
     if (looked !== plain) replaced = looked;
-    if (round === decodingsMax || !isEncoded.test(looked)) return replaced;
-    plain = decode(looked);
+    if (round === decodingsMax || !isEncoded(looked)) return replaced;
+    const decoded = decodeText(looked);
+    if (decoded === looked) return replaced;
+    plain = decoded;
   }
 }
 
-/** For texts that are shown and not recorded: without a mark, which would tell whoever sent the text something. */
-export function withoutSecrets(text: string): string {
-  return replaceSecrets(text, builtInShapes, () => '[redacted]');
+/**
+ * For texts that are shown and not recorded: without a mark, which would tell whoever sent the text something. `shapes`: those
+ * that are in force.
+ */
+export function withoutSecrets(text: string, shapes: readonly SecretShape[] = builtInShapes): string {
+  return replaceSecrets(text, shapes, () => '[redacted]');
 }
 
 /** `isDecodedLater`: pieces of percent-encoded runs are left to the next look, which sees them whole. */
@@ -66,20 +76,9 @@ function replaceFound(found: string, lead: string, shape: SecretShape, replaceme
   for (const [from, to] of ranges) {
     const secret = found.slice(from, to);
     const [, open = '', inner = secret, close = ''] = shape.quoted === true ? (quotes.exec(secret) ?? []) : [];
-    const kept = inner === '' || mark.test(inner);
+    const kept = inner === '' || isMark(inner);
     replaced += found.slice(done, from) + (kept ? secret : open + replacement(shape.name, inner) + close);
     done = to;
   }
   return replaced + found.slice(done);
-}
-
-function decode(text: string): string {
-  return text.replace(encoded, (bytes) => {
-    try {
-      return decodeURIComponent(bytes);
-    } catch {
-      // Not UTF-8: whatever it is, ASCII inside it is what secrets are named by.
-      return bytes.replace(/%([2-7][0-9a-f])/gi, (_, byte: string) => String.fromCharCode(Number.parseInt(byte, 16)));
-    }
-  });
 }

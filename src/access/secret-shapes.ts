@@ -21,14 +21,15 @@ export interface SecretShape {
 const unmarked = String.raw`(?!\[redacted [0-9a-f]{32}\])`;
 
 /**
- * A value in quotes of either kind, also where the quotes are escaped because the text is JSON inside JSON, or else all up to
- * white space. A separator belongs to a value without quotes unless another name follows it.
+ * A value in quotes of either kind, also where the quotes are escaped because the text is JSON inside JSON, or else a list or
+ * group in brackets, or else all up to white space. A separator belongs to a value without quotes unless another name follows it.
  */
 const value = (() => {
   const quoted = (quote: string) =>
-    String.raw`${quote}(?:[^${quote}\\\r\n]|\\[^\r\n]){0,4096}${quote}?|\\+${quote}(?:[^${quote}\\\r\n]|\\+(?![${quote}\\])){0,4096}(?:\\+${quote})?`;
+    String.raw`${quote}(?:[^${quote}\\\r\n]|\\[^\r\n]|${quote}${quote}(?=[^\s${quote},;:)\]}])){0,4096}${quote}?|\\+${quote}(?:[^${quote}\\\r\n]|\\+(?![${quote}\\])){0,4096}(?:\\+${quote})?`;
   const plain = String.raw`(?:[^\s"'\`&;,\\]|\\(?![\\"'])|["'\`](?![\s,;:}\])]|$)|[&;,](?![\w.[\]%-]{0,64}\\*["']?\s{0,3}[=:])){1,4096}`;
-  return `${unmarked}(?:${quoted('"')}|${quoted("'")}|${quoted('`')}|${plain})`;
+  const bracketed = String.raw`\{[^{}\r\n]{0,4096}\}|\[[^[\]\r\n]{0,4096}\]`;
+  return `${unmarked}(?:${quoted('"')}|${quoted("'")}|${quoted('`')}|${bracketed}|${plain})`;
 })();
 
 const name = String.raw`(?:${secretWords})[\w.-]{0,32}`;
@@ -80,7 +81,7 @@ export const builtInShapes: readonly SecretShape[] = [
     name: 'vendor-key',
     description: 'Keys and tokens with the usual prefixes of vendors, as sk-, ghp_, xoxb-, AIza.',
     pattern:
-      /(?<![A-Za-z0-9])(?:(?:sk|pk|rk|whsec|gh[opusr]|github_pat|glpat|xapp|xox[abeoprs]|npm|pypi|hf|gsk|shpat|dop_v1)[-_][A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9._-]{20,}|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}|\d{8,10}:AA[A-Za-z0-9_-]{30,}|AGE-SECRET-KEY-1[A-Z0-9]{50,})/g,
+      /(?<![A-Za-z0-9])(?:(?:sk|pk|rk|whsec|gh[opusr]|github_pat|glpat|xapp|xox[abeoprs]|npm|pypi|hf|gsk|shpat|dop_v1)[-_][A-Za-z0-9_-]{16,}|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9._-]{20,}|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,}|\d{8,10}:AA[A-Za-z0-9_-]{30,}|AGE-SECRET-KEY-1[A-Z0-9]{50,}|xprv[1-9A-HJ-NP-Za-km-z]{90,})/g,
     find: (text) => when(/\d/.test(text), text),
   },
   {
@@ -93,6 +94,18 @@ export const builtInShapes: readonly SecretShape[] = [
     name: 'cookie',
     description: 'Cookie headers.',
     pattern: /(?<lead>(?<![\w-])(?:set-)?cookie\\*["']?\s{0,5}[:=]\s{0,5}\\*["']?)[^\s"'\\][^\r\n"'\\]{0,4096}/gi,
+  },
+  {
+    name: 'session-cookie',
+    description: 'Cookies of sessions by their usual names, as in JSESSIONID=…, also outside of a header.',
+    pattern:
+      /(?<lead>(?<![\w.-])(?:jsessionid|phpsessid|asp\.net_sessionid|connect\.sid|laravel_session|session_?id|session|sid)=)(?!\[redacted [0-9a-f]{32}\])[^\s"'&;,<>\\]{8,4096}/gi,
+  },
+  {
+    name: 'seed-phrase',
+    description: 'Twelve to 24 words of a wallet behind a word such as mnemonic or seed phrase.',
+    pattern:
+      /(?<lead>\b(?:mnemonic|(?:seed|recovery|secret)[-_. ]?(?:phrase|words))\b[^a-z]{1,5}(?:is\b[^a-z]{1,3})?)[a-z]{3,8}(?:[\s,]{1,3}[a-z]{3,8}){11,23}\b/gi,
   },
   {
     name: 'url-credentials',
@@ -112,17 +125,40 @@ export const builtInShapes: readonly SecretShape[] = [
     name: 'assignment',
     description: 'Values assigned to a secret name, as in DB_PASSWORD=…, "token": "…", ?api_key=…, user[password]=….',
     pattern: new RegExp(
-      String.raw`(?<lead>${name}(?:\[\w{0,32}\])?\]?\\*["'\`]?\s{0,5}(?:[:=]{1,3}>?|->)\s{0,5})${value}`,
+      String.raw`(?<lead>${name}(?:\[\w{0,32}\])?\]?\\*["'\`]?\s{0,5}(?:[:=]{1,3}>?|->)\s{0,16})${value}`,
       'gi',
     ),
     quoted: true,
-    find: (text, lead) => when(!isNamedToken(text, lead), text),
+    find: (text, lead) => when(!isNamedToken(text, lead) && !/^(?:true|false|null)[\]}]*$/i.test(text), text),
   },
   {
     name: 'command-option',
-    description: 'Values of options with a secret name, as in --password ….',
-    pattern: new RegExp(String.raw`(?<lead>(?<![\w-])--?[\w-]{0,40}?${name}\s{1,5})(?!-)${value}`, 'gi'),
+    description: 'Values of options with a secret name, as in --password …, and the password in --user name:password.',
+    pattern: new RegExp(
+      String.raw`(?<lead>(?<![\w-])--?[\w-]{0,40}?${name}\s{1,5})(?!-)${value}|(?<![\w-])(?:-u|--(?:proxy-)?user)[\s=]{1,3}["']?[\w.@-]{1,64}:${unmarked}[^\s"']{4,256}`,
+      'gi',
+    ),
     quoted: true,
+    find: findOption,
+  },
+  {
+    name: 'text-pair',
+    description: 'Values whose name is the value before them, as in <add key="password" value="…"/>.',
+    pattern: new RegExp(
+      String.raw`(?<lead>(?<![\w-])(?:name|key|header|field|variable|parameter)\\*["']?\s{0,3}[=:]\s{0,3}\\*["']?[\w.-]{0,40}?(?:${name}|authorization|cookie)\\*["']?[\s,;]{1,5}\\*["']?(?:value|content|default|data)\\*["']?\s{0,3}[=:]\s{0,3})${value}`,
+      'gi',
+    ),
+    quoted: true,
+  },
+  {
+    name: 'stated',
+    description: 'What a sentence gives as a secret, as in "the password is …", where it reads like one.',
+    pattern: new RegExp(
+      String.raw`(?<lead>(?<![a-z])(?:${secretWords})s?\s{1,3}(?:(?:is|was|=)\s{1,3})?)${unmarked}["'\`]?[^\s"'\`,;]{6,256}["'\`]?`,
+      'gi',
+    ),
+    quoted: true,
+    find: findStated,
   },
   {
     name: 'sql-password',
@@ -148,7 +184,7 @@ export const builtInShapes: readonly SecretShape[] = [
 
 /** Something of which stands in every text that one of the rules above can match; other texts are not looked at further. */
 export const shapeHint = new RegExp(
-  String.raw`${secretWords}|-----begin|daybook_|eyj|akia|asia|abia|acca|(?<![a-z0-9/+])[a-z0-9/+]{40}|(?:sk|pk|rk|whsec|gh[opusr]|github_pat|glpat|xapp|xox[abeoprs]|npm|pypi|hf|gsk|shpat|dop_v1)[-_]|aiza|ya29|sg\.|:aa|age-sec|webhook|hooks\.|authorization|bearer|basic|cookie|@|[?&;][a-z_-]{2,20}=|identified|\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d|%[0-9a-f]{2}`,
+  String.raw`${secretWords}|-----begin|daybook_|eyj|akia|asia|abia|acca|(?<![a-z0-9/+])[a-z0-9/+]{40}|(?:sk|pk|rk|whsec|gh[opusr]|github_pat|glpat|xapp|xox[abeoprs]|npm|pypi|hf|gsk|shpat|dop_v1)[-_]|aiza|ya29|sg\.|:aa|age-sec|xprv|webhook|sess|sid=|(?:seed|recovery|secret)[-_. ]?(?:phrase|words)|-u[\s=]|user[\s=]|hooks\.|authorization|bearer|basic|cookie|@|[?&;][a-z_-]{2,20}=|identified|\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d[ -]?\d`,
   'i',
 );
 
@@ -169,9 +205,11 @@ function findAwsSecrets(run: string): (readonly [number, number])[] {
 
 /** Random base64 of 40 characters changes its kind of character often and repeats few; names and paths do not. */
 function readsAsRandom(text: string): boolean {
-  const kinds = [...text].map((letter) => (/[a-z]/.test(letter) ? 'a' : /[A-Z]/.test(letter) ? 'A' : '0'));
-  const changes = kinds.filter((kind, place) => place > 0 && kind !== kinds[place - 1]).length;
-  return changes >= 14 && new Set(text).size >= 20 && /[a-z]/.test(text) && /[A-Z]/.test(text);
+  if (!/[a-z]/.test(text) || !/[A-Z]/.test(text)) return false;
+  const kinds = text.replaceAll(/[a-z]/g, 'a').replaceAll(/[A-Z]/g, 'A').replaceAll(/[^aA]/g, '0');
+  let changes = 0;
+  for (let place = 1; place < kinds.length; place += 1) if (kinds[place] !== kinds[place - 1]) changes += 1;
+  return changes >= 14 && new Set(text).size >= 20;
 }
 
 /**
@@ -208,6 +246,20 @@ function isUserAndPassword(bytes: Uint8Array): boolean {
   } catch {
     return false;
   }
+}
+
+/** User and password of `-u kim:…`, of which two numbers are ids; else the value of a secret option. */
+function findOption(text: string, lead: string): (readonly [number, number])[] {
+  if (lead !== '') return [[0, text.length]];
+  const [before = ''] = /^[^\s=]+[\s=]{1,3}["']?[^:]+:/.exec(text) ?? [];
+  return /:\d+$/.test(text) ? [] : [[before.length, text.length]];
+}
+
+/** Behind "is" a secret has a digit and a letter or sign; without it only a long number in hexadecimal is taken for one. */
+function findStated(text: string, lead: string): readonly (readonly [number, number])[] {
+  const given = text.replace(/^["'`]|["'`]$/g, '').replace(/[.!?)]+$/, '');
+  if (!/(?:is|was|=)\s+$/i.test(lead)) return when(/^(?:0x)?[0-9a-f]{32,}$/i.test(given), text);
+  return when(/\d/.test(given) && !/^[\d.,:%$€/-]+$/.test(given) && !/^[A-Z]{2,6}\d{4}$/.test(given), text);
 }
 
 /** "Token: ETH" speaks of a coin: after a colon and a space a token that is one short word of letters is none. */

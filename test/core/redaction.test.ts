@@ -247,19 +247,6 @@ describe('the rules for texts', () => {
     ]);
     expect(rules.join()).not.toContain('plum');
   });
-
-  test('take time in proportion to the text, also for texts made against them', () => {
-    const pieces = ['a', 'eyJ', '_eyJ', 'aaaaaaaaaaa.', 'password', 'password=', 'password="', 'password=\\"', '://'];
-    const more = ['a:', '4111111111111111 ', '<a', '<password ', '--a', '-password-', 'bearer ', 'basic aaaaaaaaa '];
-    const rest = ['?key=a', 'sk-', 'Ab1/', '%41', '%2525', '\\', "password '", 'authorization: ', 'token: ', '1 '];
-    for (const piece of [...pieces, ...more, ...rest, '-----BEGIN PRIVATE KEY-----', 'password      ']) {
-      const text = piece.repeat(Math.ceil(65_536 / piece.length));
-      const startedMs = performance.now();
-      redactor.redactText(text);
-      // 64 KiB take well below 100 ms; what grows with the square would take many seconds.
-      expect({ piece, slow: performance.now() - startedMs > 2_000 }).toEqual({ piece, slow: false });
-    }
-  });
 });
 
 describe('the rules in force', () => {
