@@ -3,11 +3,11 @@ import { becomeOwner, readMigrationSql } from './read-migration-sql.js';
 
 const readSql = (name: string) => readMigrationSql('0004-audit-queries', name);
 
-/** Indexes for the audit log's filters. */
+/** Indexes for the audit log's filters, and totals of its blocks. */
 export class Migration0004AuditQueries extends Migration {
   override up(): void {
     this.addSql(becomeOwner);
-    this.addSql(readSql('01-indexes'));
+    for (const name of ['01-indexes', '02-totals']) this.addSql(readSql(name));
     this.addSql('RESET ROLE');
   }
 

@@ -12,6 +12,11 @@ export const errorCatalogue = {
     retryable: false,
     meaning: 'too many aliases, levels or tokens in one document',
   },
+  QUERY_TOO_BROAD: {
+    httpStatus: 400,
+    retryable: false,
+    meaning: 'what was asked for visits too many entries to be counted in time',
+  },
   BAD_REQUEST: { httpStatus: 400, retryable: false, meaning: 'the HTTP request is not a GraphQL request' },
   ENTRY_TOO_LARGE: { httpStatus: 400, retryable: false, meaning: 'the entry body exceeds 65,535 bytes' },
   BATCH_TOO_LARGE: { httpStatus: 400, retryable: false, meaning: 'more than 1,000 items in one mutation' },

@@ -9,6 +9,7 @@ import { serviceOrigin } from './integrity/integrity-entry.js';
 import type { IntegrityService } from './integrity/integrity-service.js';
 import type { Job } from './jobs/job.js';
 import { JobRunner } from './jobs/job-runner.js';
+import { rollUpTotals } from './ledger/audit-totals.js';
 import { logNames } from './ledger/rows.js';
 import type { ProofNode } from './open-proofs.js';
 import type { RetentionServices } from './retention/retention-services.js';
@@ -53,6 +54,13 @@ function listJobs(parts: JobParts): Job[] {
         await reportForks({ database: pool, append }, forks);
         await reportOverdueAnchors({ database: pool, append });
       },
+    },
+    {
+      // Totals of the audit log bring themselves up to date when somebody asks; this way nobody waits for it.
+      name: 'roll-up-totals',
+      cron: '*/5 * * * *',
+      attemptsMax,
+      run: (_payload, signal) => rollUpTotals(pool, signal),
     },
     {
       name: 'check-integrity-sample',

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import type { Call, RequestCalls } from './request-calls.js';
 import type { Clock } from '../clock.js';
 import type { Queryable } from '../ledger/read-entries.js';
+import type { NeighbourReader } from '../ledger/read-neighbours.js';
 import type { SignalRow } from '../ledger/rows.js';
 import type { LogTail } from '../ledger/tail-log.js';
 import type { Redactor } from './redact.js';
@@ -25,6 +26,7 @@ export interface Services {
 export interface Loaders {
   readonly signalById: DataLoader<string, SignalRow | null>;
   readonly signalSuperseding: DataLoader<string, SignalRow | null>;
+  readonly neighbours: NeighbourReader;
 }
 
 /** What a resolver gets as its context. */

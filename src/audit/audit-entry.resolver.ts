@@ -8,7 +8,8 @@ import { BigIntScalar } from '../graphql/scalars.js';
 import { selectedNodeFields } from '../graphql/selection.js';
 import type { Frame } from '../ledger/feed.js';
 import { parseFilter } from '../ledger/filter.js';
-import { auditFilterFields, readAuditEntry, readPage } from '../ledger/read-entries.js';
+import { auditFilterFields, emptyPage, readAuditEntry, readPage } from '../ledger/read-entries.js';
+import type { NeighbourRequest } from '../ledger/read-neighbours.js';
 import type { AuditRow, SignalRow } from '../ledger/rows.js';
 import type { ArchivedRange } from '../retention/retention.type.js';
 import { Signal } from '../signals/signal.type.js';
@@ -66,7 +67,7 @@ export class AuditEntryResolver {
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<Connection> {
-    return readNeighbours(context, { requestId: requestId === null ? { in: [] } : { eq: requestId } }, page, info);
+    return readNeighbours(context, 'requestId', requestId, page, info);
   }
 
   @FieldResolver(() => AuditEntryConnection, {
@@ -78,7 +79,7 @@ export class AuditEntryResolver {
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<Connection> {
-    return readNeighbours(context, { sessionId: sessionId === null ? { in: [] } : { eq: sessionId } }, page, info);
+    return readNeighbours(context, 'sessionId', sessionId, page, info);
   }
 
   @Subscription(() => AuditFrame, {
@@ -103,31 +104,26 @@ export class SignalAuditEntriesResolver {
   @FieldResolver(() => AuditEntryConnection, { description: 'Audit entries about this signal, oldest first.' })
   auditEntries(
     @Root() signal: SignalRow,
-    @Arg('first', () => Int, { nullable: true }) first: number | undefined,
-    @Arg('after', () => String, { nullable: true }) after: string | undefined,
+    @Args(() => ForwardPageArgs) page: ForwardPageArgs,
     @Ctx() context: RequestContext,
     @Info() info: GraphQLResolveInfo,
   ): Promise<Connection> {
-    return readNeighbours(context, { signalId: { eq: signal.signalId } }, { first, after }, info);
+    return readNeighbours(context, 'signalId', signal.signalId, page, info);
   }
 }
 
 /** Entries that share something with what the caller already sees, for those who may read the whole log. */
 async function readNeighbours(
   context: RequestContext,
-  filter: object,
-  page: { readonly first?: number | undefined; readonly after?: string | undefined },
+  by: NeighbourRequest['by'],
+  value: string | null,
+  page: ForwardPageArgs,
   info: GraphQLResolveInfo,
 ): Promise<Connection> {
   requireRole(context.calls, auditReaders);
-  const found = await readPage(context.services.database, 'audit', {
-    ...page,
-    condition: parseFilter(filter, auditFilterFields),
-    newestFirst: false,
-    properties: auditProperties(info),
-    bounded: true,
-  });
-  return connectionOf('audit', found);
+  if (value === null) return connectionOf('audit', emptyPage);
+  const request = { ...page, by, value, properties: auditProperties(info) };
+  return connectionOf('audit', await context.loaders.neighbours.read(request));
 }
 
 /** Bounds that the filter's outermost conditions set, inclusive; what they do not set is null. */

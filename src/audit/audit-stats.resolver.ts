@@ -9,7 +9,10 @@ import { readAuditStats, type AuditStatsRow } from './read-audit-stats.js';
 
 @Resolver()
 export class AuditStatsResolver {
-  @Query(() => AuditStats, { description: 'Totals over the entries that match. Reads them all: about 1 s a million.' })
+  @Query(() => AuditStats, {
+    description:
+      'Totals over the entries that match. Ranges of index and recordedAt and filters by category, event, action, actor, role and outcome are quick in a log of any length; others look at each entry of the range: see docs/audit.md.',
+  })
   @Audited('READ', auditReaders)
   auditStats(
     @Arg('filter', () => AuditEntryFilter, { nullable: true }) filter: AuditEntryFilter | undefined,

@@ -17,7 +17,8 @@ export class AuditStats {
   @Field(() => [AuditCount]) byCategory!: AuditCount[];
   @Field(() => [AuditCount]) byOutcome!: AuditCount[];
   @Field(() => [AuditCount], { description: 'By UTC day of recording, ascending.' }) byDay!: AuditCount[];
-  @Field(() => [AuditCount], { description: 'The ten with most entries.' }) topResources!: AuditCount[];
+  @Field(() => [AuditCount], { description: 'The ten with most entries; entries without a resource are left out.' })
+  topResources!: AuditCount[];
   @Field(() => BigIntScalar, { description: "Of the entries' bodies." }) bytes!: string;
   @Field(() => BigIntScalar, {
     nullable: true,

@@ -48,7 +48,10 @@ export function connectionType<Node extends object>(name: string, nodeClass: Cla
     @Field(() => [Edge]) edges!: Edge[];
     @Field(() => [nodeClass]) nodes!: Node[];
     @Field(() => PageInfo) pageInfo!: PageInfo;
-    @Field(() => Int, { description: 'How many match in all; counted only when asked for.' }) totalCount!: number;
+    @Field(() => Int, {
+      description: 'How many match in all; counted only when asked for. QUERY_TOO_BROAD where that takes too long.',
+    })
+    totalCount!: number;
   }
   return Connection;
 }

@@ -1,5 +1,6 @@
 import DataLoader from 'dataloader';
 import { readSignalsById, readSupersedingSignals, type Queryable } from '../ledger/read-entries.js';
+import { NeighbourReader } from '../ledger/read-neighbours.js';
 import type { SignalRow } from '../ledger/rows.js';
 import type { Loaders } from '../access/request-context.js';
 
@@ -17,6 +18,7 @@ export function createLoaders(database: Queryable): Loaders {
     );
   let signalById: Loaders['signalById'] | undefined;
   let signalSuperseding: Loaders['signalSuperseding'] | undefined;
+  let neighbours: NeighbourReader | undefined;
   // Made when first asked for: most requests read nothing by id.
   return {
     get signalById() {
@@ -30,6 +32,9 @@ export function createLoaders(database: Queryable): Loaders {
         (ids) => readSupersedingSignals(database, ids),
         (row) => row.supersedes,
       ));
+    },
+    get neighbours() {
+      return (neighbours ??= new NeighbourReader(database));
     },
   };
 }

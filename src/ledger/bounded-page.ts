@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { conditionToSql, type Comparison, type Condition } from './filter.js';
+import { boundsIndex, conjunctsOf, readStretch, type Stretch } from './log-stretch.js';
 import { logs, type LogName } from './rows.js';
 
 /**
@@ -54,12 +55,6 @@ export interface BoundedRows<Row> {
   readonly rows: readonly Row[];
   /** Where looking ended before the range or the rows asked for did: everything up to this index is accounted for. */
   readonly lookedUpTo: bigint | null;
-}
-
-/** A stretch of the log, both ends included. */
-interface Stretch {
-  readonly low: bigint;
-  readonly high: bigint;
 }
 
 /** A condition that an index answers in index order. */
@@ -160,22 +155,6 @@ async function readFewWithPrefix<Row extends object>(
   return found.rows;
 }
 
-/** Conditions that must all hold. */
-function conjunctsOf(condition: Condition): readonly Condition[] {
-  return condition.kind === 'and' ? condition.parts.flatMap(conjunctsOf) : [condition];
-}
-
-const ordering = ['eq', 'lt', 'lte', 'gt', 'gte'];
-
-/** True where a condition says between which indexes its entries lie, and nothing else. */
-function boundsIndex(condition: Condition): condition is Comparison {
-  return (
-    condition.kind === 'compare' &&
-    (condition.column === 'chain_index' || condition.risesIn !== undefined) &&
-    ordering.includes(condition.operator)
-  );
-}
-
 function anchorOf(log: LogName, condition: Condition): Anchor | null {
   if (condition.kind !== 'compare') return null;
   const leftOut = indexedColumns[log][condition.column];
@@ -189,47 +168,6 @@ function anchorOf(log: LogName, condition: Condition): Anchor | null {
 function byColumn(log: LogName): (left: Anchor, right: Anchor) => number {
   const order = Object.keys(indexedColumns[log]);
   return (left, right) => order.indexOf(left.comparison.column) - order.indexOf(right.comparison.column);
-}
-
-/** Between which indexes matching entries can lie; null where there are none. */
-async function readStretch(
-  database: Queryable,
-  { log, from, to }: BoundedRead,
-  bounds: readonly Comparison[],
-): Promise<Stretch | null> {
-  const table = `public.${logs[log].table}`;
-  const parameters: unknown[] = [];
-  const ends = bounds.flatMap((bound) => endsOf(table, bound, parameters));
-  const sides = ends.map(({ side, sql }, place) => `${sql} AS ${side}_${place}`);
-  const found = await database.query<Record<string, string | null>>(
-    `SELECT ${[`(SELECT min(chain_index) FROM ${table}) AS low`, `(SELECT max(chain_index) FROM ${table}) AS high`, ...sides].join(', ')}`,
-    parameters,
-  );
-  const stated = Object.entries(found.rows[0] ?? {});
-  if (stated.length === 0 || stated.some(([, value]) => value === null)) return null;
-  const of = (side: Side) => stated.flatMap(([name, value]) => (name.startsWith(side) ? [BigInt(value ?? 0)] : []));
-  const low = [...of('low'), ...(from === null ? [] : [from])].reduce((a, b) => (a > b ? a : b));
-  const high = [...of('high'), ...(to === null ? [] : [to])].reduce((a, b) => (a < b ? a : b));
-  return low > high ? null : { low, high };
-}
-
-type Side = 'low' | 'high';
-
-/** The ends that a comparison of the index, or of a value that rises with it, sets. */
-function endsOf(table: string, comparison: Comparison, parameters: unknown[]): { side: Side; sql: string }[] {
-  const { column, operator } = comparison;
-  const end = (side: Side, operator: 'gt' | 'gte' | 'lt' | 'lte') => {
-    const where = conditionToSql({ ...comparison, operator, risesIn: undefined }, parameters);
-    const order = side === 'low' ? 'ASC' : 'DESC';
-    const sort = column === 'chain_index' ? [] : [`${column} ${order}`];
-    return {
-      side,
-      sql: `(SELECT chain_index FROM ${table} WHERE ${where} ORDER BY ${[...sort, `chain_index ${order}`].join(', ')} LIMIT 1)`,
-    };
-  };
-  if (operator === 'gt' || operator === 'gte') return [end('low', operator)];
-  if (operator === 'lt' || operator === 'lte') return [end('high', operator)];
-  return [end('low', 'gte'), end('high', 'lte')];
 }
 
 /** Where the given number of entries ends by each index and by the log itself, and which of them gets farthest. */

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { DaybookError } from '../errors.js';
+import { countAuditEntries, orTooBroad } from './audit-totals.js';
 import { readBounded } from './bounded-page.js';
 import { conditionToSql, type Condition, type FilterFields } from './filter.js';
 import { auditColumns, logs, selectList, signalColumns, type AuditRow, type LogName, type SignalRow } from './rows.js';
@@ -45,6 +46,11 @@ export const restoredFilterFields = {
   recordedAt: { column: 'recorded_at', kind: 'time' },
 } as const satisfies FilterFields;
 
+interface SizeRequest {
+  readonly first?: number | null | undefined;
+  readonly last?: number | null | undefined;
+}
+
 /** One page's request, already checked: exactly one of `first` and `last` counts. */
 export interface PageRequest {
   readonly condition: Condition | null;
@@ -74,6 +80,14 @@ export interface Page<Row> {
   readonly lookedUpTo?: { readonly edge: 'start' | 'end'; readonly chainIndex: string };
 }
 
+/** The page of a list in which nothing can be. */
+export const emptyPage: Page<never> = {
+  rows: [],
+  hasNextPage: () => Promise.resolve(false),
+  hasPreviousPage: () => Promise.resolve(false),
+  totalCount: () => Promise.resolve(0),
+};
+
 interface LogRows {
   signals: SignalRow;
   audit: AuditRow;
@@ -95,7 +109,7 @@ export async function readPage<Log extends LogName>(
   const backwards = request.last !== undefined && request.last !== null;
   const after = readCursor(log, 'after', request.after);
   const before = readCursor(log, 'before', request.before);
-  const { condition, newestFirst } = request;
+  const { newestFirst } = request;
   const [above, below] = newestFirst ? [before, after] : [after, before];
   const { rows: found, lookedUpTo } = await readDirected<LogRows[Log]>(database, log, request, {
     above,
@@ -126,7 +140,7 @@ export async function readPage<Log extends LogName>(
       backwards
         ? Promise.resolve(more)
         : exists(newestFirst, after === null ? undefined : (rows[0]?.chainIndex ?? after)),
-    totalCount: () => countEntries(database, request.table ?? logs[log].table, condition),
+    totalCount: () => countEntries(database, log, request),
     ...(lookedUpTo === null || found.length > size
       ? {}
       : { lookedUpTo: { edge: backwards ? 'start' : 'end', chainIndex: lookedUpTo } as const }),
@@ -168,13 +182,20 @@ async function readDirected<Row extends LogRows[LogName]>(
   return { rows, lookedUpTo: null };
 }
 
-/** Number of entries that match; computed only when asked for, because it visits them all. */
-async function countEntries(database: Queryable, table: string, condition: Condition | null): Promise<number> {
+/** Number of entries that match; computed only when asked for. Throws QUERY_TOO_BROAD where that takes too long. */
+async function countEntries(
+  database: Queryable,
+  log: LogName,
+  { condition, table }: Pick<PageRequest, 'condition' | 'table'>,
+): Promise<number> {
+  if (log === 'audit' && table === undefined) return Number(await countAuditEntries(database, condition));
   const parameters: unknown[] = [];
   const bounds = condition === null ? [] : [conditionToSql(condition, parameters)];
-  const counted = await database.query<{ count: string }>(
-    `SELECT count(*) AS count FROM public.${table}${where(bounds)}`,
-    parameters,
+  const counted = await orTooBroad(() =>
+    database.query<{ count: string }>(
+      `SELECT count(*) AS count FROM public.${table ?? logs[log].table}${where(bounds)}`,
+      parameters,
+    ),
   );
   return Number(counted.rows[0]?.count ?? 0);
 }
@@ -216,7 +237,8 @@ export function encodeCursor(log: LogName, chainIndex: string): string {
   return Buffer.from(`${log}:${chainIndex}`).toString('base64url');
 }
 
-function readCursor(log: LogName, argument: string, cursor: string | null | undefined): string | null {
+/** Index that a cursor names, null for none. Throws BAD_USER_INPUT for a cursor of another list. */
+export function readCursor(log: LogName, argument: string, cursor: string | null | undefined): string | null {
   if (cursor === undefined || cursor === null) return null;
   const match = /^(signals|audit):(\d{1,18})$/.exec(Buffer.from(cursor, 'base64url').toString());
   if (match?.[1] !== log || match[2] === undefined) {
@@ -225,8 +247,8 @@ function readCursor(log: LogName, argument: string, cursor: string | null | unde
   return match[2];
 }
 
-function pageSize(request: PageRequest): number {
-  const { first, last } = request;
+/** Rows of a page. Throws BAD_USER_INPUT for `first` and `last` together, or a size outside 0…1,000. */
+export function pageSize({ first, last }: SizeRequest): number {
   if (first !== undefined && first !== null && last !== undefined && last !== null) {
     throw new DaybookError('BAD_USER_INPUT', 'give first or last, not both');
   }
@@ -237,7 +259,8 @@ function pageSize(request: PageRequest): number {
   return size;
 }
 
-function columnsOf(log: LogName, properties?: ReadonlySet<string>): string {
+/** The select list of the wanted properties, all where none are named; `chainIndex` is always in it. */
+export function columnsOf(log: LogName, properties?: ReadonlySet<string>): string {
   const wanted = properties === undefined ? undefined : new Set(['chainIndex', ...properties]);
   return log === 'signals' ? selectList<SignalRow>(signalColumns, wanted) : selectList<AuditRow>(auditColumns, wanted);
 }

@@ -100,3 +100,39 @@ test('entries are found by action, role, outcome and address', async () => {
   expect((await list('role: { eq: "ADMIN" }, event: { eq: "AlertSent" }')).totalCount).toBe(1);
   expect((await list('ipAddress: { startsWith: "127." }, event: { eq: "AlertSent" }')).totalCount).toBe(1);
 });
+
+describe('neighbours of an entry', () => {
+  test('are those of its request and of its session, itself among them', async () => {
+    const neighbours = 'totalCount nodes { event requestId }';
+    const { data, errors } = await service.call(
+      `{ auditEntries(filter: { event: { in: ["AlertSent", "OrderAccepted"] } }, first: 2) { nodes {
+           event requestId entriesOfRequest { ${neighbours} } entriesOfSession(first: 2) { ${neighbours} } } } }`,
+    );
+    expect(errors).toBeUndefined();
+    const [alert, order] = data?.auditEntries.nodes as Record<string, any>[];
+    const { requestId } = alert ?? {};
+    expect(requestId).not.toBeNull();
+    expect(alert?.entriesOfRequest).toEqual({
+      totalCount: 4,
+      nodes: ['Login', 'Login', 'AlertSent', 'ApiCall'].map((event) => ({ event, requestId })),
+    });
+    expect(order).toEqual({
+      event: 'OrderAccepted',
+      requestId: null,
+      entriesOfRequest: { totalCount: 0, nodes: [] },
+      // Of plain SQL the session is its connection's.
+      entriesOfSession: { totalCount: 20, nodes: [1, 2].map(() => ({ event: 'OrderAccepted', requestId: null })) },
+    });
+  });
+
+  test('of a signal are read for those who may read the audit log', async () => {
+    const query = '{ signals { nodes { auditEntries { totalCount } } } }';
+    const signal = { symbol: 'AAPL', action: 'BUY', entryPrice: '1.5', confidence: '0.5' };
+    await service.call('mutation ($input: CreateSignalInput!) { createSignal(input: $input) { replayed } }', {
+      input: { ...signal, rationale: 'The price closed above its average of fifty days.' },
+    });
+    expect((await service.call(query)).data?.signals.nodes).toEqual([{ auditEntries: { totalCount: 1 } }]);
+    const { errors } = await service.call(query, {}, await service.makeKey('ANALYST'));
+    expect(errors?.[0]?.extensions.code).toBe('FORBIDDEN');
+  });
+});

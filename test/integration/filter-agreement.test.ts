@@ -107,9 +107,12 @@ test.each([
   await fc.assert(
     fc.asyncProperty(filters(names), async (filter) => {
       const condition = parseFilter(filter, fields);
-      const listed = await readPage(pool, log, { condition, newestFirst: false, first: 1_000 });
-      const matches = conditionToPredicate(condition);
-      expect(listed.rows.map((row) => row.chainIndex)).toEqual(all.filter(matches).map((row) => row.chainIndex));
+      const expected = all.filter(conditionToPredicate(condition)).map((row) => row.chainIndex);
+      for (const bounded of [false, true]) {
+        const listed = await readPage(pool, log, { condition, newestFirst: false, first: 1_000, bounded });
+        expect(listed.rows.map((row) => row.chainIndex)).toEqual(expected);
+        expect(listed.lookedUpTo).toBeUndefined();
+      }
     }),
     { numRuns: 300 },
   );
