@@ -4,6 +4,7 @@ import type { Config } from './config.js';
 import { ledgerConnection } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
 import { BreakList } from './core/log-breaks.js';
+import { encodeNote } from './core/signed-note.js';
 import { DaybookError } from './errors.js';
 import { takeBaseline, verifyCatalog } from './integrity/baseline.js';
 import type { CallOrigin } from './ledger/new-entries.js';
@@ -27,6 +28,7 @@ export function openRetention(parts: RetentionParts): RetentionServices {
     append,
     store: proofs.store,
     originOf: (name) => proofs.services.keys.originOf(name),
+    signNote: (text) => encodeNote({ text, signatures: proofs.services.keys.sign('audit', text) }),
     restoredDays: config.retention.restoredDays,
     clock,
     log,

@@ -22,12 +22,16 @@ CREATE TABLE public.log_archives (
   previous_hash bytea NOT NULL,
   chain_hash bytea NOT NULL,
   holds_signals boolean NOT NULL,
-  object_key text NOT NULL CONSTRAINT log_archives_object_key_length CHECK (char_length(object_key) BETWEEN 1 AND 500),
+  -- Nothing but an archive is ever read or given up by this name.
+  object_key text NOT NULL CONSTRAINT log_archives_object_key_form
+    CHECK (object_key ~ '^archives/audit/[0-9a-f-]+\.jsonl\.gz\Z' AND octet_length(object_key) <= 200),
   bytes bigint NOT NULL CONSTRAINT log_archives_bytes_positive CHECK (bytes > 0),
   -- SHA-256 of the object.
   object_hash bytea NOT NULL CONSTRAINT log_archives_object_hash_size CHECK (octet_length(object_hash) = 32),
   -- Of the object's version, where the store keeps versions.
   version_id text,
+  -- What the columns above say, signed by the log's key: whoever has no such key puts no archive on record.
+  note text NOT NULL CONSTRAINT log_archives_note_size CHECK (octet_length(note) <= 4096),
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   created_by text NOT NULL CONSTRAINT log_archives_created_by_length CHECK (char_length(created_by) BETWEEN 1 AND 200),
   removed_at timestamptz,

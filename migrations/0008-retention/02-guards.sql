@@ -1,8 +1,19 @@
--- True where the newest entry of that event about that resource is of this transaction.
-CREATE FUNCTION daybook.is_told(told_event text, told_resource text) RETURNS boolean
+-- True where the newest entry of that event about that resource is of this transaction, and by the one whom the row names.
+CREATE FUNCTION daybook.is_told(told_event text, told_resource text, told_actor text) RETURNS boolean
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce((SELECT recorded.xid = pg_current_xact_id() FROM public.audit_entries AS recorded
+  SELECT coalesce((SELECT recorded.xid = pg_current_xact_id() AND coalesce(recorded.actor, 'unknown') = told_actor
+    FROM public.audit_entries AS recorded
     WHERE recorded.event = told_event AND recorded.resource = told_resource ORDER BY recorded.chain_index DESC LIMIT 1), false)
+$$;
+
+-- What is signed of an archive, line by line (docs/format.md). Its first line is no log's origin, so it is no checkpoint.
+CREATE FUNCTION daybook.archive_statement(archive public.log_archives, origin text) RETURNS text
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT concat_ws(E'\n', 'daybook-archive-v1', origin, archive.first_index, archive.last_index,
+    encode(archive.previous_hash, 'hex'), encode(archive.chain_hash, 'hex'),
+    daybook.format_time(archive.first_recorded_at), daybook.format_time(archive.last_recorded_at),
+    CASE WHEN archive.holds_signals THEN 'signals' ELSE 'none' END,
+    archive.object_key, archive.bytes, encode(archive.object_hash, 'hex'), coalesce(archive.version_id, '-')) || E'\n'
 $$;
 
 -- Fills in what the log says of the range, so that an archive cannot be told for entries that it does not follow.
@@ -11,6 +22,9 @@ CREATE FUNCTION daybook.guard_archive() RETURNS trigger
 DECLARE
   seen record;
   policy public.retention_policies;
+  origin constant text := split_part(NEW.note, E'\n', 2);
+  signed text;
+  reason text;
 BEGIN
   IF TG_OP = 'UPDATE' THEN
     SELECT * INTO policy FROM public.retention_policies WHERE log = OLD.log;
@@ -32,7 +46,7 @@ BEGIN
       RAISE EXCEPTION 'archive % may hold entries under a legal hold', OLD.number USING ERRCODE = 'DB008',
         HINT = 'Two people release a hold: releaseLegalHold.';
     END IF;
-    IF NOT daybook.is_told('ArchiveRemoved', 'archive/' || OLD.number) THEN
+    IF NOT daybook.is_told('ArchiveRemoved', 'archive/' || OLD.number, NEW.removed_by) THEN
       RAISE EXCEPTION 'the removal of an archive is recorded with its ArchiveRemoved entry alone' USING ERRCODE = 'DB001';
     END IF;
     NEW.removed_at := clock_timestamp();
@@ -61,6 +75,17 @@ BEGIN
   NEW.created_at := clock_timestamp();
   NEW.removed_at := NULL;
   NEW.removed_by := NULL;
+  signed := daybook.archive_statement(NEW, origin);
+  reason := CASE
+    WHEN NEW.number IS DISTINCT FROM currval(pg_get_serial_sequence('public.log_archives', 'number'))
+      THEN 'its number is not the next one'
+    WHEN NOT starts_with(NEW.note, signed || E'\n') THEN 'its note says something else'
+    WHEN NOT daybook.is_told('ArchiveCreated', format('archive/%s-%s', NEW.first_index, NEW.last_index), NEW.created_by)
+      THEN 'its ArchiveCreated entry is not of this transaction'
+    ELSE daybook.note_fault(NEW.log, origin, signed, substring(NEW.note FROM length(signed) + 2)) END;
+  IF reason IS NOT NULL THEN
+    PERFORM daybook.refuse_row(format('archive of entries %s to %s', NEW.first_index, NEW.last_index), reason);
+  END IF;
   RETURN NEW;
 END $$;
 
@@ -73,8 +98,14 @@ DECLARE
 BEGIN
   IF TG_OP = 'INSERT' THEN
     NEW.placed_at := clock_timestamp();
+    -- Each removal compares every entry with every hold.
+    IF (SELECT count(*) FROM public.legal_holds WHERE released_at IS NULL) >= 1000 THEN
+      RAISE EXCEPTION '1,000 legal holds are in force: one more is refused' USING ERRCODE = 'DB008',
+        HINT = 'Place one hold that covers several, and release those.';
+    END IF;
     IF NEW.release_requested_by IS NULL AND NEW.released_by IS NULL
-       AND daybook.is_told('LegalHoldPlaced', 'legal-hold/' || NEW.id) THEN
+       AND NEW.number = currval(pg_get_serial_sequence('public.legal_holds', 'number'))
+       AND daybook.is_told('LegalHoldPlaced', 'legal-hold/' || NEW.id, NEW.placed_by) THEN
       NEW.release_requested_at := NULL;
       NEW.release_reason := NULL;
       NEW.released_at := NULL;
@@ -82,13 +113,13 @@ BEGIN
     END IF;
   ELSIF OLD.release_requested_by IS NULL AND NEW.release_requested_by IS NOT NULL AND NEW.release_reason IS NOT NULL
      AND to_jsonb(NEW) - request_columns = to_jsonb(OLD) - request_columns
-     AND daybook.is_told('LegalHoldReleaseRequested', 'legal-hold/' || NEW.id) THEN
+     AND daybook.is_told('LegalHoldReleaseRequested', 'legal-hold/' || NEW.id, NEW.release_requested_by) THEN
     NEW.release_requested_at := clock_timestamp();
     RETURN NEW;
   ELSIF OLD.release_requested_by IS NOT NULL AND OLD.released_by IS NULL
      AND NEW.released_by IS NOT NULL AND NEW.released_by <> OLD.release_requested_by
      AND to_jsonb(NEW) - release_columns = to_jsonb(OLD) - release_columns
-     AND daybook.is_told('LegalHoldReleased', 'legal-hold/' || NEW.id) THEN
+     AND daybook.is_told('LegalHoldReleased', 'legal-hold/' || NEW.id, NEW.released_by) THEN
     NEW.released_at := clock_timestamp();
     RETURN NEW;
   END IF;
@@ -96,12 +127,18 @@ BEGIN
     USING ERRCODE = 'DB001';
 END $$;
 
--- A restored copy is exactly the entry that the tree holds at its index; its columns are taken from its body.
+-- A restored copy is exactly the entry that the tree holds at its index and continues the copy before it from its archive's
+-- beginning on; its columns are taken from its body.
 CREATE FUNCTION daybook.guard_restored_entry() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   content constant json := NEW.body::json;
+  source public.log_archives;
 BEGIN
+  SELECT * INTO source FROM public.log_archives WHERE number = NEW.archive;
+  IF (NEW.chain_index BETWEEN source.first_index AND source.last_index AND source.removed_at IS NULL) IS NOT TRUE THEN
+    RAISE EXCEPTION 'archive % does not hold entry %', NEW.archive, NEW.chain_index USING ERRCODE = 'DB005';
+  END IF;
   NEW.verification_hash := sha256('\x00'::bytea || convert_to(NEW.body, 'UTF8'));
   NEW.chain_hash := sha256('\x02'::bytea || NEW.previous_hash || NEW.verification_hash);
   IF NOT EXISTS (SELECT FROM public.ledger_tiles AS stored WHERE stored.log = 'audit' AND stored.level = 0
@@ -109,6 +146,12 @@ BEGIN
       AND substring(stored.hashes FROM (NEW.chain_index % 256)::integer * 32 + 1 FOR 32) = NEW.verification_hash) THEN
     RAISE EXCEPTION 'what was to be restored as entry % is not what the tree holds there', NEW.chain_index
       USING ERRCODE = 'DB005', HINT = 'The archive was altered: fetch the right one.';
+  END IF;
+  IF NEW.previous_hash IS DISTINCT FROM (CASE WHEN NEW.chain_index = source.first_index THEN source.previous_hash ELSE
+      (SELECT copy.chain_hash FROM public.restored_entries AS copy WHERE copy.chain_index = NEW.chain_index - 1) END)
+     OR (NEW.chain_index = source.last_index AND NEW.chain_hash <> source.chain_hash) THEN
+    RAISE EXCEPTION 'what was to be restored as entry % does not continue the one before it', NEW.chain_index
+      USING ERRCODE = 'DB005', HINT = 'Copies come in from their archive''s first entry on, in order.';
   END IF;
   NEW.id := (content ->> 'id')::uuid;
   NEW.category := content ->> 'category';

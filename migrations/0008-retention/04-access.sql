@@ -6,8 +6,8 @@ BEGIN
     RETURN;
   END IF;
   FOR own_function IN SELECT oid FROM pg_proc WHERE pronamespace = 'daybook'::regnamespace
-    AND proname IN ('lock_retention', 'is_told', 'guard_archive', 'guard_legal_hold', 'guard_restored_entry', 'set_retention',
-      'first_kept_index', 'purge_entries')
+    AND proname IN ('lock_retention', 'is_told', 'archive_statement', 'guard_archive', 'guard_legal_hold', 'guard_restored_entry', 'set_retention',
+      'first_kept_index', 'tell_again', 'purge_entries')
   LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', own_function);
   END LOOP;

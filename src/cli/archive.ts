@@ -19,7 +19,7 @@ import {
   type ArchiveRow,
   type ArchiveSelection,
 } from '../retention/read-archives.js';
-import { readArchive, restoreArchives } from '../retention/restore-archives.js';
+import { readArchive, recordReading, restoreArchives } from '../retention/restore-archives.js';
 import type { RetentionServices } from '../retention/retention-services.js';
 import { ProgressLine } from '../verifier/progress-line.js';
 
@@ -132,6 +132,7 @@ async function restore(work: Work, options: SelectionOptions & { readonly out?: 
   const { services, signal, progress } = work;
   if (options.out !== undefined) {
     const archives = await selectKept(services, options);
+    await recordReading({ origin: commandOrigin(), reason: options.reason, append: services.append }, archives);
     await pipeline(bodyLines(services, archives), createWriteStream(options.out, { flags: 'wx', mode: 0o600 }), {
       signal,
     });

@@ -26,6 +26,8 @@ export const breakCodes = {
   ANCHOR_MISSING: 'an anchor that is required is missing, overdue, or gone',
   ANCHOR_MISMATCH: 'what an anchor keeps contradicts the root it was made for',
   PURGE_UNEXPLAINED: 'a removal of archived entries does not continue the one before, or is not what its entry tells',
+  ARCHIVE_MISSING: 'entries that were removed are in no archive on record, or its object is gone',
+  ARCHIVE_MISMATCH: "an archive's row is not what the log's key signed, or its object not what the row says",
   // The database's catalogue, compared with its baseline.
   BASELINE_MISSING: 'no baseline was taken, so changes to triggers and functions cannot be seen',
   BASELINE_MISMATCH: 'the stored baseline is not the one that the audit log names',

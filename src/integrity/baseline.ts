@@ -110,7 +110,7 @@ export async function ensureBaseline(options: EnsureBaselineOptions): Promise<st
 /** True where none was ever taken: nothing is stored, and no entry tells of one, but for those that a restore brought back. */
 export async function isBaselineDue(client: pg.ClientBase): Promise<boolean> {
   const taken = await client.query(
-    `SELECT FROM public.audit_entries WHERE event = 'IntegrityBaselineSet' AND chain_index >= $1 LIMIT 1`,
+    `SELECT FROM public.audit_entries WHERE event IN ('IntegrityBaselineSet', 'IntegrityBaselineKept') AND chain_index >= $1 LIMIT 1`,
     [await readRestoredEntries(client)],
   );
   return taken.rowCount === 0 && (await readNewestBaseline(client)) === null;

@@ -27,7 +27,12 @@ export async function readReach(client: pg.ClientBase, recentMinutes: number): P
       [recentMinutes],
     );
     const length = Number(found.rows[0]?.length ?? 0);
-    reaches.push({ log, length, first: Number(found.rows[0]?.first ?? 0), recentFrom: Number(found.rows[0]?.recentFrom ?? length) });
+    reaches.push({
+      log,
+      length,
+      first: Number(found.rows[0]?.first ?? 0),
+      recentFrom: Number(found.rows[0]?.recentFrom ?? length),
+    });
   }
   return reaches;
 }

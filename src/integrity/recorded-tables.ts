@@ -17,11 +17,23 @@ export interface RecordedKind {
   readonly events: readonly string[];
   /** Where only the first entry of a key counts: what is done a second time changes nothing and is on record again. */
   readonly firstOnly?: true;
+  /** Where only the newest entry of a key counts: the row has no history. Entries that a restore brought back do not count. */
+  readonly newestOnly?: true;
   /** What the columns must be, by the entry. */
   readonly told: (details: Details, actor: string | null) => Readonly<Record<string, string | null>>;
 }
 
 const time = (column: string) => `to_char(${column} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')`;
+
+/**
+ * When a step of a hold was told: where the entry about the hold itself is in the log, that of any later step has to be too,
+ * whatever time its row claims.
+ */
+const holdTime = (column: string) => `CASE WHEN EXISTS (SELECT FROM public.audit_entries AS placed
+  WHERE placed.event = 'LegalHoldPlaced' AND placed.resource = concat('legal-hold/', legal_holds.id)
+  UNION ALL SELECT FROM public.audit_entries AS kept WHERE kept.event = 'LegalHoldKept'
+    AND kept.resource = concat('legal-hold/', legal_holds.id) AND '${column}' = 'released_at')
+  THEN 'infinity' ELSE ${column} END`;
 
 /** Every table whose rows have entries, an explicit list; each step of a row is a kind of its own. */
 export const recordedKinds: readonly RecordedKind[] = [
@@ -115,6 +127,75 @@ export const recordedKinds: readonly RecordedKind[] = [
       root: textOf(rootHash),
       author: actor,
     }),
+  },
+  {
+    name: 'an archive',
+    rows: `SELECT concat('archive/', first_index, '-', last_index) AS key, number AS turn, created_at AS at,
+        object_key AS object, bytes::text AS bytes, encode(object_hash, 'hex') AS sha256, version_id AS version,
+        created_by AS author FROM public.log_archives`,
+    events: ['ArchiveCreated'],
+    told: ({ objectKey, bytes, sha256, versionId }, actor) => ({
+      object: textOf(objectKey),
+      bytes: textOf(bytes),
+      sha256: textOf(sha256),
+      version: textOf(versionId),
+      author: actor ?? 'unknown',
+    }),
+  },
+  {
+    name: 'an archive that was given up',
+    rows: `SELECT concat('archive/', number) AS key, number AS turn, removed_at AS at, removed_by AS author
+      FROM public.log_archives WHERE removed_at IS NOT NULL`,
+    events: ['ArchiveRemoved'],
+    told: (_details, actor) => ({ author: actor ?? 'unknown' }),
+  },
+  {
+    // Told again with each removal that takes its entry along, as long as it holds.
+    name: 'a legal hold',
+    rows: `SELECT concat('legal-hold/', id) AS key, number AS turn, reason, signal_id AS signal, actor,
+        resource_prefix AS prefix, ${time('recorded_from')} AS "from", ${time('recorded_to')} AS "to", placed_by AS author,
+        CASE WHEN released_at IS NULL THEN 'infinity' ELSE placed_at END AS at FROM public.legal_holds`,
+    events: ['LegalHoldPlaced', 'LegalHoldKept'],
+    firstOnly: true,
+    told: ({ reason, scope, placedBy }, actor) => {
+      const named = (scope ?? {}) as Details;
+      return {
+        reason: textOf(reason),
+        signal: textOf(named.signalId),
+        actor: textOf(named.actor),
+        prefix: textOf(named.resourcePrefix),
+        from: textOf(named.recordedFrom),
+        to: textOf(named.recordedTo),
+        author: textOf(placedBy) ?? actor ?? 'unknown',
+      };
+    },
+  },
+  {
+    name: "the request for a legal hold's release",
+    rows: `SELECT concat('legal-hold/', id) AS key, number AS turn, ${holdTime('release_requested_at')} AS at,
+        release_requested_by AS author, release_reason AS reason
+      FROM public.legal_holds WHERE release_requested_by IS NOT NULL`,
+    events: ['LegalHoldReleaseRequested'],
+    told: ({ reason }, actor) => ({ author: actor ?? 'unknown', reason: textOf(reason) }),
+  },
+  {
+    name: 'a legal hold that was released',
+    rows: `SELECT concat('legal-hold/', id) AS key, number AS turn, ${holdTime('released_at')} AS at, released_by AS author
+      FROM public.legal_holds WHERE released_at IS NOT NULL`,
+    events: ['LegalHoldReleased'],
+    told: (_details, actor) => ({ author: actor ?? 'unknown' }),
+  },
+  {
+    name: 'the retention',
+    // Nobody told of what the migration set.
+    rows: `SELECT 'retention/audit' AS key, 1 AS turn, 'infinity'::timestamptz AS at, online::text AS online,
+        archived::text AS archived FROM public.retention_policies
+      WHERE (online = interval '90 days' AND archived = interval '7 years') IS NOT TRUE
+        OR EXISTS (SELECT FROM public.audit_entries WHERE event IN ('RetentionPolicyChanged', 'RetentionPolicyKept')
+                   AND resource = 'retention/audit')`,
+    events: ['RetentionPolicyChanged', 'RetentionPolicyKept'],
+    newestOnly: true,
+    told: ({ online, archived }) => ({ online: textOf(online), archived: textOf(archived) }),
   },
   {
     name: 'an integrity baseline',

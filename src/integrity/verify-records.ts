@@ -18,7 +18,7 @@ interface TellingEntry {
 }
 
 /**
- * Checks that keys, incidents, checks, roots and baselines are what their entries tell, both ways, in the snapshot that
+ * Checks that keys, incidents, checks, roots, archives, holds, the retention and baselines are what their entries tell, both ways, in the snapshot that
  * `client` is in: whoever may write into the database may have made a row without an entry, changed one, or removed one.
  * Rows and entries are read side by side in order, so memory does not grow with them.
  */
@@ -55,7 +55,8 @@ async function verifyKind(
     const order = compareKeys(row?.key, entry?.key);
     if (order <= 0) rows.take();
     if (order >= 0) entries.take();
-    if (order <= 0 && row?.isTold === false) continue;
+    // Of a first entry that was removed, a later one tells no more.
+    if (row?.isTold === false && (order < 0 || (order === 0 && kind.firstOnly === true))) continue;
     if (row !== null && order < 0) {
       breaks.add('RECORD_UNEXPLAINED', null, `${kind.name}, ${row.key}: no entry tells of it`);
     } else if (entry !== null && order > 0) {
@@ -63,6 +64,7 @@ async function verifyKind(
       const message = `${kind.name}, ${shorten(entry.key)}: the entry tells of it, and it is not stored`;
       breaks.add('RECORD_MISSING', Number(entry.index), message);
     } else if (row !== null && entry !== null) {
+      if (kind.newestOnly === true && Number(entry.index) < restored) continue;
       const difference = describeDifference(kind, row, entry);
       if (difference !== null) {
         breaks.add('RECORD_UNEXPLAINED', Number(entry.index), `${kind.name}, ${row.key}: ${difference}`);
@@ -81,10 +83,10 @@ function orderedRows({ rows }: RecordedKind): string {
       + interval '1 minute' AS "isTold" FROM (${rows}) AS stored ORDER BY key COLLATE "C", turn DESC`;
 }
 
-function orderedEntries({ events, firstOnly }: RecordedKind): string {
+function orderedEntries({ events, firstOnly, newestOnly }: RecordedKind): string {
   const list = events.map((event) => `'${event}'`).join(', ');
   const key = `coalesce(resource, '') COLLATE "C"`;
-  return `SELECT ${firstOnly === true ? `DISTINCT ON (${key})` : ''} ${key} AS key, chain_index::text AS index, actor,
+  return `SELECT ${firstOnly === true || newestOnly === true ? `DISTINCT ON (${key})` : ''} ${key} AS key, chain_index::text AS index, actor,
       details::text AS details
     FROM public.audit_entries WHERE event IN (${list}) ORDER BY ${key}, chain_index ${firstOnly === true ? 'ASC' : 'DESC'}`;
 }

@@ -64,6 +64,18 @@ export async function verifyPurges(client: Queryable, log: LogName, breaks: Brea
     expected = receipt.firstKept;
   }
   if (log !== 'audit') return;
+  const keptAlone = await client.query<{ index: string; event: string }>(
+    `SELECT entry.chain_index AS index, entry.event FROM public.audit_entries AS entry
+     WHERE entry.event IN ('IntegrityBaselineKept', 'RetentionPolicyKept', 'LegalHoldKept')
+       AND NOT EXISTS (SELECT FROM public.ledger_purges WHERE xid = entry.xid) ORDER BY entry.chain_index LIMIT 10`,
+  );
+  for (const { index, event } of keptAlone.rows) {
+    breaks.add(
+      'PURGE_UNEXPLAINED',
+      Number(index),
+      `${event} is told by removals alone, and by none of that transaction`,
+    );
+  }
   const untold = await client.query<{ index: string; resource: string }>(
     `SELECT entry.chain_index AS index, coalesce(entry.resource, '') AS resource FROM public.audit_entries AS entry
      WHERE entry.event = 'EntriesPurged'

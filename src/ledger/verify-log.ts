@@ -6,6 +6,7 @@ import type { LogName } from './rows.js';
 import { CheckpointVerifier, readPublished, type PublishedCheckpoint, type PublishedHead } from './verify-heads.js';
 import { genesisHash } from '../core/hash-entry.js';
 import { verifyPurges } from './purges.js';
+import { verifyArchives } from './verify-archives.js';
 import { verifyPairs } from './verify-pairs.js';
 import { planLog, type LogPlan, type NewestCheckpoint } from './verify-plan.js';
 import { RangeVerifier, type RangeFinding, type RangeTask } from './verify-range.js';
@@ -188,6 +189,7 @@ async function verifyPlan(
   const anchoredSize = Math.max(await verifyAnchors(client, log, breaks), heads.publishedSize);
   await verifyPairs(client, log, breaks);
   await verifyPurges(client, log, breaks);
+  if (log === 'audit') await verifyArchives(client, plan.signer.keys, breaks);
   const seconds = (performance.now() - startedMs) / 1000;
   return {
     log,

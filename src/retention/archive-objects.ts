@@ -12,6 +12,8 @@ export interface ArchiveObject {
 
 /** Digits of an index in a key, so that keys sort as their entries. */
 const indexDigits = 12;
+/** Digits of the object's SHA-256 in its key. */
+const keyHashDigits = 16;
 
 /**
  * Writes an archive, locked until the day before which it is not removed where the store can lock. Throws what the store
@@ -20,11 +22,12 @@ const indexDigits = 12;
 export async function writeArchiveObject(
   services: RetentionServices,
   database: Queryable,
-  { header, bytes }: { readonly header: ArchiveHeader; readonly bytes: Uint8Array },
+  { header, bytes, hash }: { readonly header: ArchiveHeader; readonly bytes: Uint8Array; readonly hash: string },
 ): Promise<ArchiveObject> {
   const store = storeOf(services);
   const { firstIndex, lastIndex } = header;
-  const objectKey = `archives/audit/${padded(firstIndex)}-${padded(lastIndex)}.jsonl.gz`;
+  // With its hash in the key, a node that was thought dead never overwrites what another has on record by now.
+  const objectKey = `archives/audit/${padded(firstIndex)}-${padded(lastIndex)}-${hash.slice(0, keyHashDigits)}.jsonl.gz`;
   const { objectLock } = await store.describe();
   if (!objectLock) return { objectKey, versionId: (await store.write(objectKey, bytes)).versionId };
   const until = await readKeptUntil(database, firstIndex, lastIndex);

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import pg from 'pg';
+import { encodeArchiveStatement } from '../core/archive-statement.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { tileWidth } from '../core/tile-path.js';
 import { ledgerConnection } from '../db/pool.js';
@@ -28,8 +29,8 @@ export interface MadeArchive {
  * Archives what is old enough and not archived yet, oldest first, and returns what was made: nothing where another node is at
  * it, or nothing is old enough. Entries stay in the log. Throws what the store throws.
  *
- * Each archive is 1. written, 2. read back and held to the tree and the chain, 3. recorded with its ArchiveCreated entry. A
- * crash before 3 leaves an object that the next run writes again, byte for byte.
+ * Each archive is 1. written, 2. read back and held to the tree and the chain, 3. signed and recorded with its ArchiveCreated
+ * entry. A crash before 3 leaves an object that the next run writes again.
  */
 export async function createArchives(
   services: RetentionServices,
@@ -64,6 +65,17 @@ interface NextArchive {
   readonly header: ArchiveHeader;
   readonly bodies: readonly string[];
   readonly chainHash: string;
+  readonly firstRecordedAt: string;
+  readonly lastRecordedAt: string;
+  readonly holdsSignals: boolean;
+}
+
+interface NextRow {
+  readonly body: string;
+  readonly previousHash: string;
+  readonly chainHash: string;
+  readonly recordedAt: string;
+  readonly isOfSignal: boolean;
 }
 
 /** Whole tiles from behind the last archive on, of entries that are old enough and covered by a checkpoint. */
@@ -71,30 +83,37 @@ async function readNextArchive(client: pg.Client, origin: string): Promise<NextA
   const { first, end } = await readEligible(client);
   const bodies: string[] = [];
   let bytes = 0;
-  let previousHash: string | null = null;
-  let chainHash = '';
+  let holdsSignals = false;
+  let firstRow: NextRow | undefined;
+  let lastRow: NextRow | undefined;
   while (first + bodies.length + tileWidth <= end && bodies.length < entriesMax && bytes < bodyBytesMax) {
     const from = first + bodies.length;
-    const found = await client.query<{ body: string; previousHash: string; chainHash: string }>(
-      `SELECT body, previous_hash AS "previousHash", chain_hash AS "chainHash" FROM public.audit_entries
-       WHERE chain_index >= $1 AND chain_index < $2 ORDER BY chain_index`,
+    const found = await client.query<NextRow>(
+      `SELECT body, previous_hash AS "previousHash", chain_hash AS "chainHash", recorded_at AS "recordedAt",
+         signal_id IS NOT NULL AS "isOfSignal"
+       FROM public.audit_entries WHERE chain_index >= $1 AND chain_index < $2 ORDER BY chain_index`,
       [from, from + tileWidth],
     );
     for (const row of found.rows) {
       bodies.push(row.body);
       bytes += Buffer.byteLength(row.body);
-      previousHash ??= row.previousHash;
-      chainHash = row.chainHash;
+      holdsSignals ||= row.isOfSignal;
+      firstRow ??= row;
+      lastRow = row;
     }
     // A gap: the check when the archive is read back tells where.
     if (found.rows.length < tileWidth) break;
   }
-  if (previousHash === null) return null;
+  if (firstRow === undefined || lastRow === undefined) return null;
+  const { previousHash, recordedAt: firstRecordedAt } = firstRow;
   const lastIndex = first + bodies.length - 1;
   return {
     header: { format: 'daybook-archive-v1', origin, firstIndex: first, lastIndex, previousHash },
     bodies,
-    chainHash,
+    chainHash: lastRow.chainHash,
+    firstRecordedAt,
+    lastRecordedAt: lastRow.recordedAt,
+    holdsSignals,
   };
 }
 
@@ -117,13 +136,14 @@ async function readEligible(database: Queryable): Promise<{ readonly first: numb
 async function makeArchive(
   services: RetentionServices,
   client: pg.Client,
-  { header, bodies, chainHash }: NextArchive,
+  next: NextArchive,
   origin: CallOrigin,
 ): Promise<MadeArchive> {
+  const { header, bodies, chainHash } = next;
   const bytes = encodeArchive({ header, bodies });
   const objectHash = createHash('sha256').update(bytes).digest('hex');
   const { firstIndex, lastIndex, previousHash } = header;
-  const written = await writeArchiveObject(services, client, { header, bytes });
+  const written = await writeArchiveObject(services, client, { header, bytes, hash: objectHash });
   const expected = await readExpectedArchive(client, {
     firstIndex: String(firstIndex),
     lastIndex: String(lastIndex),
@@ -132,6 +152,17 @@ async function makeArchive(
     objectHash,
   });
   verifyArchive(await readArchiveObject(services, written), expected, written.objectKey);
+  const note = services.signNote(
+    encodeArchiveStatement({
+      ...next,
+      ...expected,
+      ...written,
+      origin: header.origin,
+      firstIndex: String(firstIndex),
+      lastIndex: String(lastIndex),
+      bytes: String(bytes.length),
+    }),
+  );
   const entry = serviceEntry({
     ...origin,
     category: 'BACKUP',
@@ -152,9 +183,9 @@ async function makeArchive(
     entries: [entry],
     alongside: async (tx) => {
       await tx.query(
-        `INSERT INTO public.log_archives (last_index, object_key, bytes, object_hash, version_id, created_by)
-         VALUES ($1, $2, $3, decode($4, 'hex'), $5, $6)`,
-        [lastIndex, written.objectKey, bytes.length, objectHash, written.versionId, origin.actor ?? 'unknown'],
+        `INSERT INTO public.log_archives (last_index, object_key, bytes, object_hash, version_id, created_by, note)
+         VALUES ($1, $2, $3, decode($4, 'hex'), $5, $6, $7)`,
+        [lastIndex, written.objectKey, bytes.length, objectHash, written.versionId, origin.actor ?? 'unknown', note],
       );
     },
   });

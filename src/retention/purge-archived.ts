@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { ledgerConnection } from '../db/pool.js';
 import type { CallOrigin } from '../ledger/new-entries.js';
+import { readSelectedArchives } from './read-archives.js';
+import { readArchive } from './restore-archives.js';
 import type { RetentionServices } from './retention-services.js';
 
 /** Entries of one transaction at most, rounded up to a whole archive: it holds the ledger lock at its end alone. */
@@ -15,8 +17,8 @@ export interface Purged {
 
 /**
  * Removes archived entries that are old enough, delivered and under no hold, oldest first; the database decides which, and
- * leaves a receipt with each step. Nothing where there are none, or the store is not there: an archive that cannot be read
- * may be lost. Throws RETENTION_REFUSED where a hold was placed meanwhile.
+ * leaves a receipt with each step. Each archive is read back and verified first. Throws RETENTION_REFUSED where a hold was
+ * placed meanwhile, what the store throws, and NOT_FOUND or OBJECT_CHANGED for an archive that was lost or altered.
  */
 export async function purgeArchived(
   services: RetentionServices,
@@ -34,6 +36,7 @@ export async function purgeArchived(
       signal.throwIfAborted();
       const { first, next } = await readNextEnd(client);
       if (next <= first) return { entries, firstKept: first };
+      await verifyBefore(services, first, next, signal);
       const purged = await client.query<{ removed: string }>('SELECT daybook.purge_entries($1, $2) AS removed', [
         next,
         origin.actor ?? 'unknown',
@@ -44,6 +47,23 @@ export async function purgeArchived(
     }
   } finally {
     await client.end();
+  }
+}
+
+/**
+ * Reads each archive of the entries once more: between the day it was made and the day they go, a hold may have kept them for
+ * years, and the store may have lost it or be another one by now. Throws NOT_FOUND, OBJECT_CHANGED.
+ */
+async function verifyBefore(
+  services: RetentionServices,
+  first: number,
+  next: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const selection = { firstIndex: String(first), lastIndex: String(next - 1) };
+  for (const archive of await readSelectedArchives(services.database, selection)) {
+    signal.throwIfAborted();
+    await readArchive(services, archive);
   }
 }
 

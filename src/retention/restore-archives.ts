@@ -43,10 +43,18 @@ export async function restoreArchives(services: RetentionServices, request: Rest
   }
   const missing = chosen.filter(({ state }) => state === 'ARCHIVED');
   if (missing.length > 0) {
-    await request.append({ entries: [restoredEntry(request, missing)] });
+    await recordReading(request, missing);
     await copyBack(services, missing, request);
   }
   return readSelectedArchives(services.database, request.selection);
+}
+
+/** Says on the record who reads archives and why, before anybody has read them. */
+export async function recordReading(
+  { origin, reason, append }: Pick<RestoreRequest, 'origin' | 'reason' | 'append'>,
+  archives: readonly ArchiveRow[],
+): Promise<void> {
+  await append({ entries: [restoredEntry({ origin, reason }, archives)] });
 }
 
 async function copyBack(
@@ -108,7 +116,7 @@ export async function releaseRestored(services: RetentionServices): Promise<numb
   return new Set(rows.map(({ archive }) => archive)).size;
 }
 
-function restoredEntry({ origin, reason }: RestoreRequest, archives: readonly ArchiveRow[]) {
+function restoredEntry({ origin, reason }: Pick<RestoreRequest, 'origin' | 'reason'>, archives: readonly ArchiveRow[]) {
   return serviceEntry({
     ...origin,
     category: 'BACKUP',

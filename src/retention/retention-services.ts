@@ -14,6 +14,8 @@ export interface RetentionServices {
   /** Where archives are kept; null for nowhere: then nothing is archived, and nothing removed. */
   readonly store: ObjectStore | null;
   readonly originOf: (log: LogName) => string;
+  /** The text as a note that the audit log's keys signed. Throws SIGNING_UNAVAILABLE on a node that cannot. */
+  readonly signNote: (text: string) => string;
   /** Days that copies of archived entries stay after they were brought back. */
   readonly restoredDays: number;
   readonly clock: Clock;

@@ -3,29 +3,26 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseVerifierKey } from '../../src/core/verifier-key.js';
 import { verifyTlogProof } from '../../src/core/verify-tlog-proof.js';
-import { serviceOrigin } from '../../src/integrity/integrity-entry.js';
 import { compactAuditLog } from '../../src/open-retention.js';
-import { createArchives } from '../../src/retention/create-archives.js';
-import { purgeArchived } from '../../src/retention/purge-archived.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
-import { insertEntriesSql, openSession } from '../support/sql-session.js';
+import {
+  archiveOld,
+  checkInFull,
+  fillLog,
+  purgeOld,
+  retentionOrigin,
+  shortRetention,
+} from '../support/retained-log.js';
+import { openSession } from '../support/sql-session.js';
 import { signalInput, startTestService, type TestService } from '../support/test-service.js';
-import { waitUntil } from '../support/wait-until.js';
 
-const environment = {
-  DAYBOOK_AUDIT_ONLINE_DAYS: '0.00001',
-  DAYBOOK_CHECKPOINT_SECONDS: '0.05',
-  DAYBOOK_PUBLISH_SECONDS: '0.05',
-  DAYBOOK_JOBS: 'off',
-};
-const never = new AbortController().signal;
 const reason = 'asked for by the regulator';
 
 let service: TestService;
 let auditor: string;
 
 beforeAll(async () => {
-  service = await startTestService({ environment });
+  service = await startTestService({ environment: shortRetention });
   auditor = await service.makeKey('AUDITOR');
 });
 
@@ -33,42 +30,10 @@ afterAll(async () => {
   await service[Symbol.asyncDispose]();
 });
 
-const origin = () => serviceOrigin('retention', 'a-request');
-const archive = () => createArchives(service.context.services.retention, origin(), never);
-const purge = () => purgeArchived(service.context.services.retention, origin(), never);
-
-/** Adds entries and waits until they are old enough, covered by tiles, and delivered. */
-async function fill(count: number): Promise<void> {
-  await using session = await openSession(service.database.urls.application);
-  await session.run(insertEntriesSql(count, 'x'.repeat(200)));
-  const head = Number(await session.value('SELECT max(chain_index) + 1 FROM public.audit_entries'));
-  await waitUntil('its tiles are stored and it is old', async () => {
-    const tiles = Number(
-      await session.value(`SELECT count(*) FROM public.ledger_tiles WHERE log = 'audit' AND level = 0`),
-    );
-    const isOld = await session.value(
-      `SELECT max(recorded_at) < clock_timestamp() - interval '0.9 seconds' FROM public.audit_entries WHERE chain_index < $1`,
-      [head],
-    );
-    return tiles >= Math.floor(head / 256) && isOld === true;
-  });
-}
-
-async function delivered(index: number): Promise<void> {
-  await using session = await openSession(service.database.urls.application);
-  await waitUntil(
-    'the sink has it',
-    async () => Number(await session.value('SELECT min(position) FROM public.audit_sinks')) >= index,
-  );
-}
-
-async function fullCheck(): Promise<object> {
-  const { data, errors } = await service.call(
-    'mutation { runIntegrityCheck(input: { kind: FULL }) { check { result breaks { code message } } } }',
-  );
-  expect(errors).toBeUndefined();
-  return (data?.runIntegrityCheck as { check: object }).check;
-}
+const fill = (count: number) => fillLog(service, count);
+const archive = () => archiveOld(service);
+const purge = () => purgeOld(service);
+const fullCheck = () => checkInFull(service);
 
 const proofOf = async (index: number) => {
   const { data, errors } = await service.call(
@@ -104,7 +69,6 @@ describe('entries that are old enough', () => {
   test('are removed as a prefix with a receipt; what is left, and what was proven, verifies', async () => {
     const before = await proofOf(3);
     const entry = (await service.call('{ auditEntry(chainIndex: "3") { body } }')).data?.auditEntry.body as string;
-    await delivered(1_000);
     const purged = await purge();
     expect(purged.entries).toBe(768);
     expect(purged.firstKept).toBe(768);
@@ -168,7 +132,7 @@ describe('entries that are old enough', () => {
     const { bytesBefore, bytesAfter } = await compactAuditLog({
       urls: service.database.urls,
       append: service.context.append,
-      origin: origin(),
+      origin: retentionOrigin(),
     });
     expect(bytesAfter).toBeLessThan(bytesBefore * 0.8);
     expect(await fullCheck()).toMatchObject({ result: 'OK', breaks: [] });
@@ -199,7 +163,6 @@ describe('what may not be removed', () => {
     const hold = (await mutate(place, { reason, resourcePrefix: 'order 800' }, auditor)) as { id: string };
     await fill(600);
     expect(await archive()).toHaveLength(1);
-    await delivered(1_600);
     expect((await purge()).entries).toBe(0);
     expect(await mutate(release, { id: hold.id, reason }, auditor)).toMatchObject({ state: 'RELEASE_REQUESTED' });
     expect(await mutate(release, { id: hold.id, reason }, auditor)).toBe('FORBIDDEN');
