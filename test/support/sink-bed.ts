@@ -1,9 +1,9 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
+import type pg from 'pg';
 import { pino } from 'pino';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { LogTail } from '../../src/ledger/tail-log.js';
 import { ElasticsearchTarget } from '../../src/sinks/elasticsearch-target.js';
@@ -50,8 +50,7 @@ export async function makeSinkBed(): Promise<SinkBed> {
   await writeFile(join(folder, 'secret'), sinkSecret);
   const url = database.urls.application;
   const writer = stack.use(new LedgerWriter({ url, queueRowsMax: 50_000, log }));
-  const pool = new pg.Pool(ledgerConnection(url, 'test'));
-  pool.on('error', () => undefined);
+  const pool = openPool(ledgerConnection(url, 'test'), () => undefined);
   stack.defer(() => pool.end());
   const runners = stack.use(new AsyncDisposableStack());
   const row = async () => (await readSinks(pool))[0]!;
