@@ -5,7 +5,8 @@ import type { Logger } from 'pino';
 import { migrationsList } from '../migrations/index.js';
 import { ApiKeyStore } from './access/api-key-store.js';
 import { ensureAdminKey } from './access/ensure-admin-key.js';
-import { withLoggableErrors } from './access/loggable-error.js';
+import { readRedactionRules } from './access/read-redaction-rules.js';
+import { secretlessLog } from './access/secretless-log.js';
 import { RequestCalls, type Append, type CallSender } from './access/request-calls.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
@@ -60,7 +61,8 @@ export interface NodeContext extends AsyncDisposable {
 /** Opens the database, migrates it, and builds the node on it. On an error everything opened is closed again. */
 export async function openContext(config: Config, logger: Logger, signal?: AbortSignal): Promise<NodeContext> {
   await using stack = new AsyncDisposableStack();
-  const log = withLoggableErrors(logger);
+  const rules = await readRedactionRules(config.redactionRulesFile);
+  const log = secretlessLog(logger, rules.shapes);
   const shutdown = new AbortController();
   const clock = { nowMs: () => Date.now() };
   const database = stack.use(
@@ -74,7 +76,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const schema = buildDaybookSchema();
   const metrics = buildMetrics(schema, ledger, () => ({ health, proofs }));
   const append = measuredAppend(writer, metrics);
-  const redactor = await openRecordedRedactor({ config, schema, database: pool, append });
+  const redactor = await openRecordedRedactor({ config, schema, rules, database: pool, append });
   const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
   const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
   const { proofs, integrity, packs, retention, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);

@@ -21,7 +21,7 @@ export interface RunningServer extends AsyncDisposable {
 export async function startServer(context: NodeContext): Promise<RunningServer> {
   await using stack = new AsyncDisposableStack();
   const { config, log, schema, services } = context;
-  const apollo = createApolloServer(schema, log);
+  const apollo = createApolloServer(schema, services);
   await apollo.start();
   stack.defer(() => apollo.stop());
   const rest = {

@@ -43,7 +43,7 @@ export function Audited(action: AuditAction, roles: readonly Role[]): MethodDeco
 export function requireRole(calls: RequestCalls, roles: readonly Role[]): void {
   const { principal } = calls;
   if (principal === null) {
-    throw new DaybookError('UNAUTHENTICATED', 'send a valid API key: Authorization: Bearer <key>');
+    throw new DaybookError('UNAUTHENTICATED', 'send a valid API key, as in Authorization: Bearer <key>');
   }
   if (!roles.includes(principal.role)) {
     throw new DaybookError('FORBIDDEN', `the role ${principal.role} may not use this; it takes ${roles.join(', ')}`);

@@ -3,7 +3,7 @@ import type { GraphQLSchema } from 'graphql';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { RedactionWalk, storable } from './redaction-walk.js';
 import { redactionRules, type RedactionRules } from './redaction-rules.js';
-import { replaceSecrets } from './replace-secrets.js';
+import { replaceSecrets, withoutSecrets } from './replace-secrets.js';
 import { planRootInputs, redactInput, type RootInputs } from './sensitive-inputs.js';
 
 export interface Redacted {
@@ -67,6 +67,11 @@ export class Redactor {
       onRule(rule);
       return this.mark(secret);
     });
+  }
+
+  /** The text as anybody may see it: without its secrets, and without marks of them. */
+  hide(text: string): string {
+    return withoutSecrets(text, this.rules.shapes);
   }
 
   /** What stands in a secret's place. */

@@ -7,6 +7,8 @@ import { builtInShapes, shapeHint, type SecretShape } from './secret-shapes.js';
 const decodingsMax = 5;
 /** How deep JSON inside texts of JSON is read as such. */
 const jsonLevelsMax = 4;
+/** What stands for a secret in instructions and templates. */
+const placeholder = /^(?:<[a-z][a-z -]{0,30}>|…|\.{3}|\*{3,}|\$\{[\w.-]{1,60}\}|\{\{[\w. -]{1,60}\}\})$/i;
 const quotes = /^(\\*["'`]?)([\s\S]*?)(\\*["'`]?)$/;
 
 /**
@@ -76,7 +78,7 @@ function replaceFound(found: string, lead: string, shape: SecretShape, replaceme
   for (const [from, to] of ranges) {
     const secret = found.slice(from, to);
     const [, open = '', inner = secret, close = ''] = shape.quoted === true ? (quotes.exec(secret) ?? []) : [];
-    const kept = inner === '' || isMark(inner);
+    const kept = inner === '' || isMark(inner) || placeholder.test(inner);
     replaced += found.slice(done, from) + (kept ? secret : open + replacement(shape.name, inner) + close);
     done = to;
   }

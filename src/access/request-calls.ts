@@ -115,7 +115,8 @@ export class RequestCalls {
     const shown = (column: string, text: string, charactersMax: number) =>
       this.#services.redactor
         .redactText(text, (rule) => this.#senderRules.push(`${rule} ${column}`))
-        .slice(0, charactersMax);
+        .slice(0, charactersMax)
+        .toWellFormed();
     return {
       actor: principal?.name ?? null,
       role: principal?.role ?? null,
@@ -136,7 +137,7 @@ export class RequestCalls {
       category: 'API',
       event: 'ApiCall',
       action: call.action,
-      resource: resource.slice(0, textCharactersMax),
+      resource: resource.slice(0, textCharactersMax).toWellFormed(),
       signalId: null,
       outcome,
       occurredAt: null,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { currentCall } from '../access/audited.js';
 import { insertApiKey, markApiKeyRevoked, newSecret, type ApiKeyRow } from '../access/api-key-store.js';
 import type { Role } from '../access/principal.js';
+import { repeatable } from '../access/repeatable.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
 import { timestampFromMs } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
@@ -53,7 +54,7 @@ export async function revokeApiKey(context: RequestContext, id: string): Promise
 
 async function getApiKey(context: RequestContext, id: string): Promise<ApiKeyRow> {
   const key = /^[0-9a-f-]{36}$/i.test(id) ? await context.services.apiKeys.read(id) : null;
-  if (key === null) throw new DaybookError('NOT_FOUND', `there is no API key with id ${id.slice(0, 40)}`);
+  if (key === null) throw new DaybookError('NOT_FOUND', `there is no API key with id ${repeatable(id, 40)}`);
   return key;
 }
 

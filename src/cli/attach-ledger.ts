@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import type { Redactor } from '../access/redact.js';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
@@ -9,6 +9,7 @@ import { ledgerConnection, openPool } from '../db/pool.js';
 import type { RoleUrls } from '../db/roles.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { openRedactor } from '../open-redactor.js';
+import { openLog } from './open-log.js';
 
 /** Entries that may wait for the writer: a command appends a few at a time. */
 const queueRowsMax = 100;
@@ -31,10 +32,7 @@ export async function attachLedger(
   signal: AbortSignal,
 ): Promise<AttachedLedger> {
   const config = readConfig();
-  const log = pino(
-    { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(config);
   const { urls } = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const url = urls.application;
   const pool = openPool({ ...ledgerConnection(url, name), max: 3 }, (err) =>

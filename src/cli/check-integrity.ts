@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import { pino, type Logger } from 'pino';
+import type { Logger } from 'pino';
 import { readConfig, type Config } from '../config.js';
 import { openDatabase, type OpenDatabase } from '../db/open-database.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
@@ -14,6 +14,7 @@ import { toDaybookError } from '../ledger/database-errors.js';
 import { openIntegrity } from '../open-integrity.js';
 import { openAnchors, openStore } from '../open-proofs.js';
 import { CheckpointFiles } from '../proofs/known-checkpoints.js';
+import { openLog } from './open-log.js';
 import { VerifyProgressReport } from './verify-progress.js';
 
 /** Exit codes of `daybook check-integrity`. */
@@ -65,10 +66,7 @@ async function checkIntegrity(task: Task, { reason, json = false }: CheckCommand
   process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
   try {
     const config = readConfig();
-    const log = pino(
-      { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-      pino.destination({ fd: 2, sync: true }),
-    );
+    const log = openLog(config);
     await using database = await openDatabase(config, { log, mode: 'attach', signal: interrupt.signal });
     if (task.kind === 'BASELINE') {
       const facts = await setBaseline(database, log, reason ?? 'set at the command line');

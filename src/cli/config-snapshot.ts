@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
-import { pino } from 'pino';
 import { readConfig } from '../config.js';
 import type { ConfigSnapshot } from '../config-snapshots/take-config-snapshot.js';
 import { openDatabase } from '../db/open-database.js';
@@ -10,6 +9,7 @@ import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { openConfigSnapshots } from '../open-config-snapshots.js';
 import { openRedactor } from '../open-redactor.js';
+import { openLog } from './open-log.js';
 
 interface SnapshotCommandOptions {
   readonly reason: string;
@@ -54,10 +54,7 @@ async function run(reason: string, signal: AbortSignal): Promise<ConfigSnapshot>
   // The schema takes half a second to build: only now, not for every command.
   const { buildDaybookSchema } = await import('../schema.js');
   const config = readConfig();
-  const log = pino(
-    { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(config);
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const url = database.urls.application;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { pino } from 'pino';
+import { secretlessLog } from '../access/secretless-log.js';
 import { migrationsList } from '../../migrations/index.js';
 import { readConfig } from '../config.js';
 import { migrateDown, migrateUp, type MigrateInput } from '../db/migrate.js';
@@ -62,7 +63,7 @@ export function addMigrateCommand(program: Command): void {
 
 async function withDatabase(work: (input: MigrateInput, urls: RoleUrls) => Promise<void>): Promise<void> {
   const config = readConfig();
-  const log = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true }));
+  const log = secretlessLog(pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true })));
   await using database = await openDatabase(config, { log, mode: 'attach' });
   await work({ url: database.urls.migrator, migrations: migrationsList, log }, database.urls);
 }

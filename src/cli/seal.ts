@@ -1,6 +1,5 @@
 import Table from 'cli-table3';
 import { Option, type Command } from 'commander';
-import { pino } from 'pino';
 import { anchorRoots } from '../anchors/anchor-roots.js';
 import { readConfig } from '../config.js';
 import { openDatabase } from '../db/open-database.js';
@@ -12,6 +11,7 @@ import { logNames, type LogName } from '../ledger/rows.js';
 import { refusalReporter } from '../open-integrity.js';
 import { openProofs } from '../open-proofs.js';
 import type { MerkleRootRow } from '../proofs/read-merkle-roots.js';
+import { openLog } from './open-log.js';
 
 /** Exit codes of `daybook seal`. */
 const sealExitCodes = { done: 0, failed: 1, notAnchored: 3 } as const;
@@ -69,10 +69,7 @@ async function seal({ log: only, date, json = false }: SealCommandOptions): Prom
 
 async function run(logs: readonly LogName[], date: string | null, signal: AbortSignal) {
   const config = readConfig();
-  const log = pino(
-    { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(config);
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const url = database.urls.application;

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { pino } from 'pino';
+import { secretlessLog } from '../access/secretless-log.js';
 import { readConfig } from '../config.js';
 import { openContext } from '../context.js';
 import { startServer } from '../server.js';
@@ -14,7 +15,8 @@ export function addServeCommand(program: Command): void {
     .description('migrate the database and serve the API')
     .action(async () => {
       const config = readConfig();
-      const log = pino({ level: config.logLevel, base: undefined }, pino.destination({ dest: 2, sync: true }));
+      const output = pino.destination({ dest: 2, sync: true });
+      const log = secretlessLog(pino({ level: config.logLevel, base: undefined }, output));
       const stop = new AbortController();
       const stopped = new Promise<void>((resolve) =>
         stop.signal.addEventListener('abort', () => resolve(), { once: true }),

@@ -1,12 +1,12 @@
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { pino } from 'pino';
 import { readConfig } from '../config.js';
 import { openDatabase } from '../db/open-database.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { openTrace } from '../open-trace.js';
 import type { SignalTraceRow } from '../trace/signal-tracer.js';
+import { openLog } from './open-log.js';
 
 /** Exit codes of `daybook trace`. */
 const traceExitCodes = { found: 0, failed: 1 } as const;
@@ -44,10 +44,7 @@ async function trace(signalId: string, json: boolean): Promise<number> {
 
 async function run(signalId: string, signal: AbortSignal): Promise<SignalTraceRow> {
   const config = readConfig();
-  const log = pino(
-    { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-    pino.destination({ fd: 2, sync: true }),
-  );
+  const log = openLog(config);
   await using stack = new AsyncDisposableStack();
   const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
   const pool = openPool({ ...ledgerConnection(database.urls.auditor, 'daybook trace'), max: 1 }, (err) =>

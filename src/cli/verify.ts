@@ -1,12 +1,12 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import Table from 'cli-table3';
-import { pino } from 'pino';
 import { readConfig } from '../config.js';
 import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
 import { openDatabase } from '../db/open-database.js';
 import { mapDatabaseError } from '../ledger/database-errors.js';
 import type { LogName } from '../ledger/rows.js';
 import { verifyLogs, type LogVerification } from '../ledger/verify-log.js';
+import { openLog } from './open-log.js';
 import { verifySource } from './verify-source.js';
 import { VerifyProgressReport } from './verify-progress.js';
 
@@ -106,10 +106,7 @@ async function verifyDatabase(
 ): Promise<LogVerification[]> {
   const config = readConfig();
   await using database = await openDatabase(config, {
-    log: pino(
-      { level: config.logLevel === 'info' ? 'warn' : config.logLevel },
-      pino.destination({ fd: 2, sync: true }),
-    ),
+    log: openLog(config),
     mode: 'attach',
     signal,
   });

@@ -1,6 +1,6 @@
 import { GraphQLError, type GraphQLFormattedError } from 'graphql';
 import type { Logger } from 'pino';
-import { withoutSecrets } from '../access/replace-secrets.js';
+import type { Redactor } from '../access/redact.js';
 import { DaybookError, errorCatalogue, type ErrorCode } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { withoutEchoes } from './echoed-values.js';
@@ -49,14 +49,20 @@ function knownCode(code: unknown): ErrorCode | null {
  * What a caller sees of an error: message, place, a code of the catalogue, and whether the same call may succeed later. Clients
  * log it, so it repeats neither the values that GraphQL refused nor anything that looks like a secret.
  */
-export function formatError(formatted: GraphQLFormattedError, error: unknown, log: Logger): GraphQLFormattedError {
+export function formatError(
+  formatted: GraphQLFormattedError,
+  error: unknown,
+  { log, redactor }: { readonly log: Logger; readonly redactor: Redactor },
+): GraphQLFormattedError {
   const known = catalogued(error);
-  const path = formatted.path?.map((step) => (typeof step === 'string' ? withoutSecrets(step) : step));
   if (known.code === 'INTERNAL' || known.code === 'LEDGER_BROKEN') {
-    log.error({ err: known.cause ?? known, path }, 'a call failed for a reason that is not the caller’s');
+    log.error(
+      { err: known.cause ?? known, path: formatted.path },
+      'a call failed for a reason that is not the caller’s',
+    );
   }
   return {
-    message: withoutSecrets(withoutEchoes(known.message)),
+    message: redactor.hide(withoutEchoes(known.message)),
     ...(formatted.locations === undefined ? {} : { locations: formatted.locations }),
     ...(formatted.path === undefined ? {} : { path: formatted.path }),
     extensions: { ...known.details, code: known.code, retryable: known.retryable },

@@ -4,14 +4,17 @@ import {
   ApolloServerPluginLandingPageDisabled,
 } from '@apollo/server/plugin/disabled';
 import type { GraphQLSchema } from 'graphql';
-import type { Logger } from 'pino';
 import { formatError } from '../graphql/format-error.js';
 import { limitRules, tokensMax } from '../graphql/query-limits.js';
 import { recordCallsPlugin } from '../graphql/record-calls-plugin.js';
-import type { RequestContext } from '../access/request-context.js';
+import type { RequestContext, Services } from '../access/request-context.js';
 
 /** Apollo Server over the schema, with the limits on documents and the recording of calls. */
-export function createApolloServer(schema: GraphQLSchema, log: Logger): ApolloServer<RequestContext> {
+export function createApolloServer(
+  schema: GraphQLSchema,
+  services: Pick<Services, 'log' | 'redactor'>,
+): ApolloServer<RequestContext> {
+  const { log } = services;
   return new ApolloServer<RequestContext>({
     schema,
     // Typed clients are generated from it; who asks needs a valid key.
@@ -21,7 +24,7 @@ export function createApolloServer(schema: GraphQLSchema, log: Logger): ApolloSe
     allowBatchedHttpRequests: false,
     parseOptions: { maxTokens: tokensMax },
     validationRules: [...limitRules],
-    formatError: (formatted, error) => formatError(formatted, error, log),
+    formatError: (formatted, error) => formatError(formatted, error, services),
     stopOnTerminationSignals: false,
     plugins: [
       // Cache hints cost a third of a list's time and nothing here may be cached.

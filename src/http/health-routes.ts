@@ -47,7 +47,7 @@ function onLoopbackOrWithKey(services: RestServices): RequestHandler {
     if (principal === null) {
       throw new DaybookError(
         'UNAUTHENTICATED',
-        'from another machine this path takes a valid key: Authorization: Bearer <key>',
+        'from another machine this path takes a valid key, as in Authorization: Bearer <key>',
       );
     }
     next();

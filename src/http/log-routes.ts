@@ -1,6 +1,7 @@
 import { Router, type Request, type RequestHandler, type Response } from 'express';
 import { anyRole, auditReaders } from '../access/audited.js';
 import type { Role } from '../access/principal.js';
+import { repeatable } from '../access/repeatable.js';
 import { encodeUtf8 } from '../core/bytes.js';
 import { normalizeTimestamp } from '../core/timestamp.js';
 import { parseTilePath } from '../core/tile-path.js';
@@ -128,7 +129,7 @@ function logOf(name: string | string[] | undefined): LogName {
 function nothingAt(path: string): DaybookError {
   return new DaybookError(
     'NOT_FOUND',
-    `there is nothing at ${path.slice(0, 200)} (yet): docs/verification.md has the layout`,
+    `there is nothing at ${repeatable(path, 200)} (yet): docs/verification.md has the layout`,
   );
 }
 

@@ -2,8 +2,9 @@ import type { ErrorRequestHandler, NextFunction, Request, RequestHandler, Respon
 import type { Logger } from 'pino';
 import type { ApiKeyStore } from '../access/api-key-store.js';
 import { requireRole } from '../access/audited.js';
-import { withoutSecrets } from '../access/replace-secrets.js';
+import type { Redactor } from '../access/redact.js';
 import type { Role } from '../access/principal.js';
+import { repeatable } from '../access/repeatable.js';
 import { RequestCalls, type CallServices } from '../access/request-calls.js';
 import { DaybookError, errorCatalogue } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
@@ -16,8 +17,8 @@ export interface RestServices extends CallServices {
 }
 
 /** The JSON of a failed REST request. Clients log it, so it repeats no secret that they sent. */
-function errorBody(error: DaybookError) {
-  return { error: { code: error.code, message: withoutSecrets(error.message), retryable: error.retryable } };
+function errorBody(error: DaybookError, redactor: Redactor) {
+  return { error: { code: error.code, message: redactor.hide(error.message), retryable: error.retryable } };
 }
 
 /**
@@ -57,7 +58,7 @@ export function notFound(services: RestServices): RequestHandler {
   return async (request: Request, response: Response) => {
     const error = new DaybookError(
       'NOT_FOUND',
-      `there is nothing at ${request.path.slice(0, 200)}: see README.md for the paths`,
+      `there is nothing at ${repeatable(request.path, 200)}: see README.md for the paths`,
     );
     await refuse(request, response, error, services);
   };
@@ -116,5 +117,5 @@ async function refuse(
   } catch (failure) {
     sent = toDaybookError(failure);
   }
-  response.status(errorCatalogue[sent.code].httpStatus).json(errorBody(sent));
+  response.status(errorCatalogue[sent.code].httpStatus).json(errorBody(sent, services.redactor));
 }

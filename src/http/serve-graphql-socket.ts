@@ -56,7 +56,7 @@ export function serveGraphqlSocket(parts: SocketParts): GraphqlSocket<SocketSend
       const failure = await finishCalls(contextOf(caller, connectionId).calls, payload.operationName, [error]);
       if (failure !== null) throw failure;
     },
-    formatError: (error) => formatError(error.toJSON(), error, services.log),
+    formatError: (error) => formatError(error.toJSON(), error, services),
     scopeOf: (caller) => caller.role,
   });
 }

@@ -1,3 +1,4 @@
+import { repeatable } from '../access/repeatable.js';
 import { DaybookError } from '../errors.js';
 import { readNumberedPage, type NumberedPage, type NumberedPageRequest } from '../graphql/numbered-page.js';
 import type { Queryable } from '../ledger/read-entries.js';
@@ -49,7 +50,7 @@ export async function getIncident(database: Queryable, id: string): Promise<Inci
     ? await database.query<IncidentRow>(`SELECT ${columns} FROM public.incidents WHERE id = $1`, [id])
     : null;
   const incident = found?.rows[0];
-  if (incident === undefined) throw new DaybookError('NOT_FOUND', `there is no incident with id ${id.slice(0, 40)}`);
+  if (incident === undefined) throw new DaybookError('NOT_FOUND', `there is no incident with id ${repeatable(id, 40)}`);
   return incident;
 }
 

@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { repeatable } from '../access/repeatable.js';
 import { manifestName, parseManifestFile } from '../core/pack-manifest.js';
 import { DaybookError } from '../errors.js';
 import type { ObjectStore } from '../storage/object-store.js';
@@ -50,7 +51,7 @@ function fileOf(manifest: Buffer, name: string): { size: number; sha256: string 
   if (found !== undefined) return found;
   const [, plain] = files.find(([each]) => each === name) ?? [];
   const hint = plain === undefined ? '' : `: it is stored as ${plain.stored.name}`;
-  throw new DaybookError('NOT_FOUND', `the pack has no file ${name.slice(0, 128)}${hint}`);
+  throw new DaybookError('NOT_FOUND', `the pack has no file ${repeatable(name, 128)}${hint}`);
 }
 
 async function* readParts(store: ObjectStore, keys: readonly string[]): AsyncIterable<Uint8Array> {

@@ -177,7 +177,7 @@ export class SigningKeys {
           );
         },
       });
-      logger.info({ verifierKey: encodeVerifierKey(key) }, `the ${log} log has a signing key: auditors pin it`);
+      logger.info({ verifierKey: encodeVerifierKey(key) }, `the ${log} log has a signing key, which auditors pin`);
     } catch (error) {
       // Another node made it in the meantime.
       if (sqlState(error) !== uniqueViolation) throw error;
@@ -188,7 +188,7 @@ export class SigningKeys {
   #lockedError(log: LogName): DaybookError {
     return new DaybookError(
       'SIGNING_UNAVAILABLE',
-      `the signing key of the ${log} log is sealed with another master key: give this node the same master.key or DAYBOOK_MASTER_KEY as the node that made it`,
+      `the signing key of the ${log} log is sealed with another master key. Give this node the same master.key or DAYBOOK_MASTER_KEY as the node that made it`,
     );
   }
 }

@@ -75,7 +75,7 @@ function check(input: CreateSignalInput, itemIndex: number): void {
     if (text === undefined || text === null) continue;
     if (!text.isWellFormed()) refuse(field, 'holds a lone surrogate: send well-formed Unicode');
     if (text.includes('\0')) refuse(field, 'holds a NUL character: remove it');
-    if (identifying.has(field) && text.includes('[redacted ')) refuse(field, 'looks like a secret: choose another one');
+    if (identifying.has(field) && text.includes('[redacted ')) refuse(field, 'looks like a secret; choose another one');
   }
   if (!/^[A-Za-z0-9^][A-Za-z0-9._:/=^-]{0,63}$/.test(input.symbol)) {
     refuse('symbol', 'must have 1 to 64 of: letters, digits, . _ : / = ^ -');

@@ -49,8 +49,8 @@ export function isPreconditionFailed(err: unknown): boolean {
 
 const remedies: Readonly<Record<string, string>> = {
   NoSuchBucket: 'Create the bucket, or correct its name.',
-  InvalidAccessKeyId: 'The store does not know the access key: correct AWS_ACCESS_KEY_ID.',
-  SignatureDoesNotMatch: 'The secret does not belong to the access key: correct AWS_SECRET_ACCESS_KEY.',
+  InvalidAccessKeyId: 'The store does not know the access key. Correct AWS_ACCESS_KEY_ID.',
+  SignatureDoesNotMatch: 'The secret does not belong to the access key. Correct AWS_SECRET_ACCESS_KEY.',
   RequestTimeTooSkewed: "Set this machine's clock: it differs from the store's by more than 15 minutes.",
   ExpiredToken: 'Renew the session token of the credentials.',
   CredentialsProviderError: 'No credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.',

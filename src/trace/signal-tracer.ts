@@ -1,3 +1,4 @@
+import { repeatable } from '../access/repeatable.js';
 import type { Clock } from '../clock.js';
 import { timestampFromMs } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
@@ -61,7 +62,7 @@ export class SignalTracer {
     const { database, clock, windowMs, configAt } = this.options;
     const [signal] = await readSignalsById(database, [signalId]);
     if (signal === undefined) {
-      throw new DaybookError('NOT_FOUND', `there is no signal with id ${signalId.slice(0, 128).toWellFormed()}`);
+      throw new DaybookError('NOT_FOUND', `there is no signal with id ${repeatable(signalId, 128)}`);
     }
     const [superseding] = await readSupersedingSignals(database, [signalId]);
     const supersededBy = superseding?.signalId ?? null;
