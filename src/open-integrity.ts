@@ -17,6 +17,7 @@ import { verifyEntries } from './ledger/verify-entries.js';
 import { openSeenCheckpoints, type ProofNode } from './open-proofs.js';
 import { readPublishedCheckpoints } from './proofs/read-published.js';
 import { samplePublished } from './proofs/sample-published.js';
+import { sampleArchives } from './retention/sample-archives.js';
 import { fingerprintOf } from './report-proof-faults.js';
 
 export interface IntegrityParts {
@@ -93,7 +94,7 @@ function outsideChecks({ config, proofs, append, pool, log }: IntegrityParts): O
   };
 }
 
-/** Nothing is known of a store that cannot be read; where it is required, the caller says so. */
+/** What is published, and archives. Nothing is known of a store that cannot be read; where it is required, the caller says so. */
 async function samplePublishedLogs(
   { config, proofs: { store }, pool, log }: Pick<IntegrityParts, 'config' | 'proofs' | 'pool' | 'log'>,
   signal: AbortSignal | undefined,
@@ -103,6 +104,7 @@ async function samplePublishedLogs(
   const sampled: { log: LogName; found: LogBreak[] }[] = [];
   try {
     for (const name of logNames) sampled.push({ log: name, found: await samplePublished({ ...options, log: name }) });
+    sampled.push({ log: 'audit', found: await sampleArchives({ database: pool, store }, signal) });
   } catch (error) {
     if (!(error instanceof DaybookError) || !error.code.startsWith('OBJECT_STORE_')) throw error;
     log.warn({ err: error }, 'what is published could not be looked at');

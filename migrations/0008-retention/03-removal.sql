@@ -33,7 +33,7 @@ BEGIN
 END $$;
 
 -- The lowest index that must stay: of entries under a hold, of those that are not archived or too young, of days that ended and
--- have no root yet, of what a sink has not taken, and the last row in any case. What cannot be removed is so never reached.
+-- have no root yet or no pack, of what a sink has not taken, and the last row in any case. What cannot be removed is so never reached.
 CREATE FUNCTION daybook.first_kept_index() RETURNS bigint
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   WITH online AS (SELECT max(chain_index) AS last FROM public.audit_entries),
@@ -53,7 +53,12 @@ CREATE FUNCTION daybook.first_kept_index() RETURNS bigint
     WHERE hold.released_at IS NULL),
   delivered AS (
     SELECT min(position) AS first FROM public.audit_sinks WHERE updated_at > clock_timestamp() - interval '7 days'),
-  allowed AS (SELECT least(archived.up_to, held.first, delivered.first) AS up_to FROM archived, held, delivered)
+  -- Where a pack is made of each day, each names the one before: a day without one could have none for ever.
+  packed AS (
+    SELECT max(sealed.tree_size) AS up_to FROM public.merkle_roots AS sealed WHERE sealed.log = 'audit'
+      AND sealed.date = (SELECT max(pack.date) FROM public.export_packs AS pack WHERE pack.kind = 'DAY')),
+  allowed AS (SELECT least(archived.up_to, held.first, delivered.first, packed.up_to) AS up_to
+              FROM archived, held, delivered, packed)
   -- Down to the end of an archive, so that what is gone is whole archives.
   SELECT coalesce((SELECT max(archive.last_index) + 1 FROM public.log_archives AS archive, allowed
                    WHERE archive.last_index < allowed.up_to), 0)

@@ -93,7 +93,7 @@ function describe(trace: SignalTraceRow): string {
     config === null
       ? 'no configuration snapshot until then'
       : `configuration snapshot ${config.id} of ${config.takenAt}, files ${config.filesHash}`,
-    `as of audit index ${trace.asOfIndex ?? 'none'}${trace.complete ? '' : '; there are more events than are shown'}`,
+    `as of audit index ${trace.asOfIndex ?? 'none'}${trace.complete || trace.archived !== null ? '' : '; there are more events than are shown'}`,
     '',
   ].join('\n');
 }

@@ -4,7 +4,14 @@ import { readExportExtent, readExportPages, readNewestIndex } from '../exports/a
 import { encodeFile } from '../exports/export-formats.js';
 import type { ExportSessions } from '../exports/export-sessions.js';
 import type { Download } from './audit-route-download.js';
-import { assertSpreadsheet, boundOf, fileHeaders, redactedFilter, withoutNulls } from './audit-route-facts.js';
+import {
+  assertSpreadsheet,
+  boundOf,
+  fileHeaders,
+  readArchived,
+  redactedFilter,
+  withoutNulls,
+} from './audit-route-facts.js';
 import { conditionOf, exportQuery, parseQuery } from './audit-route-query.js';
 import type { RestServices } from './rest-calls.js';
 
@@ -26,7 +33,8 @@ export async function openAuditExport(
   const extent = await readExportExtent(client, condition);
   const { format, spreadsheet } = query;
   const { count, ...indexes } = extent;
-  const facts = { ...extent, asOf, filter: redactedFilter(query, rest.redactor) };
+  const archived = await readArchived(client, query, asOf);
+  const facts = { ...extent, asOf, archived, filter: redactedFilter(query, rest.redactor) };
   const counted = countRows(readExportPages(client, condition, extent));
   const owned = stack.move();
   return {

@@ -1,7 +1,9 @@
 import type { Redactor } from '../access/redact.js';
 import { DaybookError } from '../errors.js';
 import { contentTypes, type ExportFormat } from '../exports/export-formats.js';
-import { filterOf, type AuditFilterQuery } from './audit-route-query.js';
+import type { Queryable } from '../ledger/read-entries.js';
+import { readArchivedExtent } from '../retention/read-archives.js';
+import { filterOf, timesOf, type AuditFilterQuery } from './audit-route-query.js';
 
 /** What an answer says about its entries; null where there is nothing to say. */
 export type AnswerFacts = Readonly<Record<string, unknown>>;
@@ -16,6 +18,16 @@ export function boundOf(query: AuditFilterQuery, newest: string | null): string 
     throw new DaybookError('BAD_USER_INPUT', 'asOf lies beyond the newest entry: take it from an answer');
   }
   return query.asOf;
+}
+
+/** What of a query's range is in archives alone, as `0-767`; null where everything is in the log. */
+export async function readArchived(
+  database: Queryable,
+  query: AuditFilterQuery,
+  asOf: string | null,
+): Promise<string | null> {
+  const extent = await readArchivedExtent(database, { fromIndex: null, toIndex: asOf, ...timesOf(query) });
+  return extent === null ? null : `${extent.firstIndex}-${extent.lastIndex}`;
 }
 
 /** The filter as answers repeat it: a secret that somebody searches for is not to be found in what he downloads. */

@@ -24,7 +24,15 @@ const filter: JsonSchema = {
   additionalProperties: { type: 'string' },
   description: 'The conditions of the call, secrets redacted.',
 };
-const extent = { count, firstIndex: orNull(index), lastIndex: orNull(index), asOf: orNull(index), filter };
+const archived: JsonSchema = {
+  type: ['string', 'null'],
+  description: 'First and last index, as in 0-767, of what of the asked range is in archives alone.',
+};
+const extent = {
+  ...{ count, firstIndex: orNull(index), lastIndex: orNull(index), asOf: orNull(index) },
+  archived,
+  filter,
+};
 const logs: JsonSchema = { type: 'array', items: reference('AuditLog') };
 
 /**
@@ -72,6 +80,7 @@ export function describeAuditPaths(): Readonly<Record<string, unknown>> {
           byDay: counts,
           bytes: count,
           asOf: orNull(index),
+          archived,
           filter,
         }),
         Error: object({

@@ -125,8 +125,7 @@ export function parseQuery<Schema extends z.ZodType>(schema: Schema, url: string
 
 /** The ledger's condition for what a query asks for, up to entry `asOf`. Throws BAD_USER_INPUT for a range that ends before it begins. */
 export function conditionOf(query: AuditFilterQuery, asOf: string | null): Condition {
-  const from = query.startDate === undefined ? null : earliest(query.startDate);
-  const to = query.endDate === undefined ? null : latest(query.endDate);
+  const { from, to } = timesOf(query);
   if (from !== null && to !== null && from > to) {
     throw new DaybookError('BAD_USER_INPUT', 'endDate lies before startDate');
   }
@@ -158,6 +157,14 @@ export function filterOf(query: AuditFilterQuery): Partial<AuditFilterQuery> {
   return Object.fromEntries(
     names.filter((name) => name !== 'asOf' && query[name] !== undefined).map((name) => [name, query[name]]),
   );
+}
+
+/** First and last time that a query asks for, both included; null for no bound. */
+export function timesOf(query: AuditFilterQuery): { readonly from: string | null; readonly to: string | null } {
+  return {
+    from: query.startDate === undefined ? null : earliest(query.startDate),
+    to: query.endDate === undefined ? null : latest(query.endDate),
+  };
 }
 
 function isDay(value: string): boolean {

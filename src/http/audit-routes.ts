@@ -8,10 +8,18 @@ import { contentTypes, encodeWholeFile } from '../exports/export-formats.js';
 import type { ExportSessions } from '../exports/export-sessions.js';
 import { jsonOfRow } from '../exports/json.js';
 import { readLogPage } from '../exports/read-log-page.js';
+import { readLogStart } from '../ledger/purges.js';
 import { readAuditEntry, type Queryable } from '../ledger/read-entries.js';
 import { recordedDownload } from './audit-route-download.js';
 import { openAuditExport } from './audit-route-export.js';
-import { assertSpreadsheet, boundOf, fileHeaders, redactedFilter, withoutNulls } from './audit-route-facts.js';
+import {
+  assertSpreadsheet,
+  boundOf,
+  fileHeaders,
+  readArchived,
+  redactedFilter,
+  withoutNulls,
+} from './audit-route-facts.js';
 import { describeAuditPaths } from './audit-route-openapi.js';
 import { conditionOf, entryId, logsQuery, noQuery, parseQuery, statsQuery } from './audit-route-query.js';
 import { recordedRoute, type RestServices } from './rest-calls.js';
@@ -51,7 +59,8 @@ function listEntries({ database, rest }: AuditRouteSources): RequestHandler {
         lastIndex: rows[0]?.chainIndex ?? null,
       };
       const filter = redactedFilter(query, rest.redactor);
-      const facts = { total, page, pages, limit, ...extent, asOf, filter };
+      const archived = await readArchived(database, query, asOf);
+      const facts = { total, page, pages, limit, ...extent, asOf, archived, filter };
       const file = await encodeWholeFile(auditLogColumns, rows, { format, spreadsheet, facts });
       response.setHeaders(new Map(Object.entries(fileHeaders(format, facts))));
       if (format === 'json') response.removeHeader('Content-Disposition');
@@ -70,7 +79,7 @@ function singleEntry({ database, rest }: AuditRouteSources): RequestHandler {
       const { data: id } = entryId.safeParse(request.params.id);
       if (id === undefined) throw noSuchEntry();
       const row = await readAuditEntry(database, id.includes('-') ? { id } : { chainIndex: id });
-      if (row === null) throw noSuchEntry();
+      if (row === null) throw await missingEntry(database, id);
       response.setHeader('Content-Type', contentTypes.json);
       response.send(`${jsonOfRow(auditLogColumns, toAuditLogRow(row))}\n`);
     },
@@ -84,6 +93,8 @@ function totals({ database, rest }: AuditRouteSources): RequestHandler {
     async (request, response) => {
       const query = parseQuery(statsQuery, request.originalUrl, rest.redactor);
       const asOf = boundOf(query, await readNewestIndex(database));
+      const archived = await readArchived(database, query, asOf);
+      if (archived !== null) response.setHeader('Daybook-Archived', archived);
       const stats = await readAuditStats(database, conditionOf(query, asOf));
       response.json({
         totalLogs: Number(stats.totalEntries),
@@ -97,6 +108,7 @@ function totals({ database, rest }: AuditRouteSources): RequestHandler {
         byDay: countsOf(stats.byDay),
         bytes: Number(stats.bytes),
         asOf,
+        archived,
         filter: redactedFilter(query, rest.redactor),
       });
       return { entries: Number(stats.totalEntries), ...withoutNulls({ asOf }) };
@@ -119,6 +131,13 @@ function openapiDocument(rest: RestServices): RequestHandler {
 /** By name; what has no actor or action is not in it, so the sum can be less than the total. */
 function countsOf(totals: readonly { readonly key: string | null; readonly count: string | number }[]) {
   return Object.fromEntries(totals.flatMap(({ key, count }) => (key === null ? [] : [[key, Number(count)]])));
+}
+
+/** Which id an archived entry has, the database does not know; its index it does. */
+async function missingEntry(database: Queryable, id: string): Promise<DaybookError> {
+  const start = await readLogStart(database, 'audit');
+  if (start === null || id.includes('-') || Number(id) >= start.firstKept) return noSuchEntry();
+  return new DaybookError('ARCHIVED', `entry ${Number(id)} was archived: restoreArchives brings it back`);
 }
 
 function noSuchEntry(): DaybookError {

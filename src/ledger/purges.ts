@@ -24,6 +24,31 @@ export async function readLogStart(database: Queryable, log: LogName): Promise<L
   return row === undefined ? null : { ...row, firstKept: Number(row.firstKept) };
 }
 
+/** Entries that are in archives alone, as decimal text. */
+export interface ArchivedIndexes {
+  readonly firstIndex: string;
+  readonly lastIndex: string;
+}
+
+/**
+ * What of the audit log is in archives alone and may tell of signals that were recorded from `from` on: entries about any
+ * signal since then, others that were recorded before `until`. Null where all of it is in the log or brought back.
+ */
+export async function readMissingEntries(
+  database: Queryable,
+  from: string,
+  until: string,
+): Promise<ArchivedIndexes | null> {
+  const found = await database.query<ArchivedIndexes>(
+    `SELECT min(first_index) AS "firstIndex", max(last_index) AS "lastIndex" FROM public.log_archives AS archive
+     WHERE last_index < (SELECT max(first_kept_index) FROM public.ledger_purges WHERE log = 'audit')
+       AND last_recorded_at >= $1 AND (holds_signals OR first_recorded_at < $2)
+       AND NOT EXISTS (SELECT FROM public.restored_entries WHERE archive = archive.number) HAVING count(*) > 0`,
+    [from, until],
+  );
+  return found.rows[0] ?? null;
+}
+
 interface ReceiptRow {
   readonly number: string;
   readonly first: string;

@@ -1,6 +1,7 @@
 import { encodeHex } from '../core/bytes.js';
 import { decompose } from '../core/merkle-tree.js';
 import { DaybookError } from '../errors.js';
+import { readLogStart, type LogStart } from '../ledger/purges.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { logNames, logs, type LogName } from '../ledger/rows.js';
 import { readFoldedGroups } from '../ledger/tree-nodes.js';
@@ -25,13 +26,16 @@ export interface PackRange {
 
 const genesis = '00'.repeat(32);
 
-/** The tree and the chain right before a range. Throws LEDGER_BROKEN where the entry before it is not there. */
+/** The tree and the chain right before a range. Throws ARCHIVED, LEDGER_BROKEN where the entry before it is not there. */
 export async function readRangeStart(
   database: Queryable,
   log: LogName,
   size: number,
 ): Promise<Pick<PackRange, 'previousSubtrees' | 'chainBefore'>> {
-  if (size === 0) return { previousSubtrees: [], chainBefore: genesis };
+  if (size === 0) {
+    assertNotArchived(log, size, await readLogStart(database, log));
+    return { previousSubtrees: [], chainBefore: genesis };
+  }
   const subtrees = await readFoldedGroups(
     database,
     log,
@@ -43,9 +47,23 @@ export async function readRangeStart(
   );
   const chainBefore = last.rows[0]?.chainHash;
   if (chainBefore === undefined) {
+    const start = await readLogStart(database, log);
+    if (start?.firstKept === size)
+      return { previousSubtrees: subtrees.map(encodeHex), chainBefore: start.previousHash };
+    assertNotArchived(log, size, start);
     throw new DaybookError('LEDGER_BROKEN', `entry ${size - 1} of the ${log} log is not there: run daybook verify`);
   }
   return { previousSubtrees: subtrees.map(encodeHex), chainBefore };
+}
+
+/** Throws ARCHIVED for a range whose first entries were removed: a pack is made of the log, not of copies. */
+function assertNotArchived(log: LogName, size: number, start: LogStart | null): void {
+  if (start === null || size >= start.firstKept) return;
+  throw new DaybookError(
+    'ARCHIVED',
+    `entries of this day were archived: the ${log} log begins at ${start.firstKept}. Take the pack that was made in time, or ` +
+      `read the entries: daybook archive restore --from ${size} --to ${start.firstKept - 1} --out <file>`,
+  );
 }
 
 /** The day before and the day after, as in 2026-11-20. */

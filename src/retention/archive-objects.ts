@@ -36,7 +36,10 @@ export async function writeArchiveObject(
 }
 
 /** Throws NOT_FOUND where the store lacks it. */
-export async function readArchiveObject(services: RetentionServices, object: ArchiveObject): Promise<Uint8Array> {
+export async function readArchiveObject(
+  services: Pick<RetentionServices, 'store'>,
+  object: ArchiveObject,
+): Promise<Uint8Array> {
   const store = storeOf(services);
   const { objectKey, versionId } = object;
   const found = versionId === null ? await store.read(objectKey) : await store.readVersion(objectKey, versionId);
@@ -45,7 +48,7 @@ export async function readArchiveObject(services: RetentionServices, object: Arc
 }
 
 /** Throws BAD_USER_INPUT where this node has none. */
-export function storeOf({ store }: RetentionServices): ObjectStore {
+export function storeOf({ store }: Pick<RetentionServices, 'store'>): ObjectStore {
   if (store !== null) return store;
   throw new DaybookError('BAD_USER_INPUT', 'this node has no object store: set DAYBOOK_ANCHOR_STORE to other than off');
 }

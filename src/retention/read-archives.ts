@@ -31,7 +31,7 @@ export interface ArchiveRow {
   readonly state: 'ONLINE' | 'RESTORED' | 'ARCHIVED' | 'REMOVED';
 }
 
-const columns = `number, first_index AS "firstIndex", last_index AS "lastIndex", first_recorded_at AS "firstRecordedAt",
+export const archiveColumns = `number, first_index AS "firstIndex", last_index AS "lastIndex", first_recorded_at AS "firstRecordedAt",
   last_recorded_at AS "lastRecordedAt", previous_hash AS "previousHash", chain_hash AS "chainHash",
   holds_signals AS "holdsSignals", object_key AS "objectKey", version_id AS "versionId", bytes,
   object_hash AS "objectHash", created_at AS "createdAt", created_by AS "createdBy", removed_at AS "removedAt",
@@ -44,7 +44,11 @@ const columns = `number, first_index AS "firstIndex", last_index AS "lastIndex",
 
 /** Archives, the newest first. */
 export function readArchives(database: Queryable, request: NumberedPageRequest): Promise<NumberedPage<ArchiveRow>> {
-  return readNumberedPage(database, { name: 'audit-archives', columns, from: 'public.log_archives' }, request);
+  return readNumberedPage(
+    database,
+    { name: 'audit-archives', columns: archiveColumns, from: 'public.log_archives' },
+    request,
+  );
 }
 
 /** Which archives: by number, or all that hold entries between two indexes. */
@@ -58,7 +62,7 @@ export async function readSelectedArchives(database: Queryable, selection: Archi
       ? ['number = $1', [selection.number]]
       : ['last_index >= $1 AND first_index <= $2', [selection.firstIndex, selection.lastIndex]];
   const found = await database.query<ArchiveRow>(
-    `SELECT ${columns} FROM public.log_archives WHERE ${condition} ORDER BY first_index`,
+    `SELECT ${archiveColumns} FROM public.log_archives WHERE ${condition} ORDER BY first_index`,
     values,
   );
   if (found.rows.length === 0)

@@ -81,7 +81,10 @@ async function copyBack(
 }
 
 /** The entries of an archive, verified. Throws NOT_FOUND, OBJECT_CHANGED, LEDGER_BROKEN. */
-export async function readArchive(services: RetentionServices, archive: ArchiveRow): Promise<ArchivedEntry[]> {
+export async function readArchive(
+  services: Pick<RetentionServices, 'database' | 'store'>,
+  archive: ArchiveRow,
+): Promise<ArchivedEntry[]> {
   const expected = await readExpectedArchive(services.database, archive);
   return verifyArchive(await readArchiveObject(services, archive), expected, archive.objectKey);
 }

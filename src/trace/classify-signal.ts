@@ -10,6 +10,7 @@ export const executionStatuses = {
   PENDING: 'PENDING',
   NOT_EXECUTED: 'NOT_EXECUTED',
   SUPERSEDED: 'SUPERSEDED',
+  ARCHIVED: 'ARCHIVED',
 } as const;
 export type ExecutionStatus = keyof typeof executionStatuses;
 

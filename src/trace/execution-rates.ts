@@ -1,8 +1,9 @@
 import { formatTimestamp, parseTimestamp } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
+import { readMissingEntries } from '../ledger/purges.js';
 import type { Queryable } from '../ledger/read-entries.js';
 import { classifySignal, type ClassifiedSignal, type ExecutionStatus } from './classify-signal.js';
-import { readTraceEvents, type TracedSignal } from './trace-events.js';
+import { addMs, readTraceEvents, type TracedSignal } from './trace-events.js';
 
 const daysMax = 366;
 /** Most signals of one answer, and most events of one day: each is looked at. */
@@ -41,7 +42,7 @@ export interface ExecutionRateRow {
 
 type DaySignal = TracedSignal & ClassifiedSignal & { readonly strategy: string | null };
 
-/** Days in order, strategies by name with the nameless one last. Throws BAD_USER_INPUT. */
+/** Days in order, strategies by name with the nameless one last. Throws BAD_USER_INPUT, ARCHIVED. */
 export async function readExecutionRates(
   database: Queryable,
   request: ExecutionRateRequest,
@@ -71,6 +72,13 @@ async function rateDay(
 ): Promise<ExecutionRateRow[]> {
   const { windowMs, lastIndex, now } = request;
   const found = await readTraceEvents(database, signals, { windowMs, lastIndex, eventsMax: eventsOfDayMax });
+  const missing = await readMissingEntries(database, firstOf(signals), addMs(lastOf(signals), windowMs));
+  if (missing !== null) {
+    throw new DaybookError(
+      'ARCHIVED',
+      `entries ${missing.firstIndex} to ${missing.lastIndex}, which may tell of signals of ${date}, are in archives: restoreArchives`,
+    );
+  }
   if (!found.complete) throw tooMuch(`${eventsOfDayMax} orders, fills and alerts on ${date}`);
   const byStrategy = new Map<
     string | null,
@@ -126,8 +134,21 @@ function tooMuch(what: string): DaybookError {
   return new DaybookError('BAD_USER_INPUT', `more than ${what}: ask for fewer days or one strategy`);
 }
 
+function firstOf(signals: readonly DaySignal[]): string {
+  return signals.map(({ serverTimestamp }) => serverTimestamp).sort()[0] ?? '';
+}
+
+function lastOf(signals: readonly DaySignal[]): string {
+  return (
+    signals
+      .map(({ serverTimestamp }) => serverTimestamp)
+      .sort()
+      .at(-1) ?? ''
+  );
+}
+
 function noCounts(): Record<ExecutionStatus, number> {
-  return { EXECUTED: 0, PARTIALLY_EXECUTED: 0, REJECTED: 0, PENDING: 0, NOT_EXECUTED: 0, SUPERSEDED: 0 };
+  return { EXECUTED: 0, PARTIALLY_EXECUTED: 0, REJECTED: 0, PENDING: 0, NOT_EXECUTED: 0, SUPERSEDED: 0, ARCHIVED: 0 };
 }
 
 function byName([left]: readonly [string | null, unknown], [right]: readonly [string | null, unknown]): number {

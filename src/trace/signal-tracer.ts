@@ -2,11 +2,12 @@ import { repeatable } from '../access/repeatable.js';
 import type { Clock } from '../clock.js';
 import { timestampFromMs } from '../core/timestamp.js';
 import { DaybookError } from '../errors.js';
+import { readMissingEntries, type ArchivedIndexes } from '../ledger/purges.js';
 import { readSignalsById, readSupersedingSignals, type Queryable } from '../ledger/read-entries.js';
 import { auditColumns, selectList, type AuditRow, type SignalRow } from '../ledger/rows.js';
 import { classifySignal, type Classification } from './classify-signal.js';
 import { readExecutionRates, type ExecutionRateRow } from './execution-rates.js';
-import { readTraceEvents, type JoinedBy, type JoinedEvent } from './trace-events.js';
+import { addMs, readTraceEvents, type JoinedBy, type JoinedEvent } from './trace-events.js';
 
 /** Most events of one trace. */
 const eventsMax = 1_000;
@@ -49,7 +50,9 @@ export interface SignalTraceRow extends Classification {
   readonly config: ConfigInForce | null;
   /** The audit log up to here was looked at; null while it is empty. */
   readonly asOfIndex: string | null;
-  /** False where there are more events than a trace holds. */
+  /** Entries that may tell of the signal and are in archives alone; null where all was looked at. */
+  readonly archived: ArchivedIndexes | null;
+  /** False where there are more events than a trace holds, or entries are archived. */
   readonly complete: boolean;
 }
 
@@ -70,14 +73,21 @@ export class SignalTracer {
     const found = await readTraceEvents(database, [signal], { windowMs, lastIndex: asOfIndex ?? '-1', eventsMax });
     const joined = (found.bySignal.get(signalId) ?? []).slice(0, eventsMax);
     const now = timestampFromMs(clock.nowMs());
+    const archived = await readMissingEntries(
+      database,
+      signal.serverTimestamp,
+      addMs(signal.serverTimestamp, windowMs),
+    );
+    const classified = classifySignal({ ...signal, supersededBy }, joined, { now, windowMs });
     return {
       signal,
       supersededBy,
-      ...classifySignal({ ...signal, supersededBy }, joined, { now, windowMs }),
+      ...(archived === null ? classified : whereArchived(classified, archived)),
       events: await readEntries(database, joined),
       config: await configAt(signal.serverTimestamp),
       asOfIndex,
-      complete: found.complete,
+      archived,
+      complete: found.complete && archived === null,
     };
   }
 
@@ -93,6 +103,12 @@ export class SignalTracer {
   }
 }
 
+/** What is left tells a part at most: it must not pass for all. */
+function whereArchived(classified: Classification, { firstIndex, lastIndex }: ArchivedIndexes): Classification {
+  const reason = `entries ${firstIndex} to ${lastIndex} may tell of it and are in archives alone, restoreArchives brings them back; what is left says ${classified.status}: ${classified.reason}`;
+  return { ...classified, status: 'ARCHIVED', reason };
+}
+
 async function readLastIndex(database: Queryable): Promise<string | null> {
   const found = await database.query<{ last: string | null }>(
     'SELECT max(chain_index) AS last FROM public.audit_entries',
@@ -100,10 +116,13 @@ async function readLastIndex(database: Queryable): Promise<string | null> {
   return found.rows[0]?.last ?? null;
 }
 
+const selectFrom = (table: string) =>
+  `SELECT ${selectList<AuditRow>(auditColumns)} FROM public.${table} WHERE chain_index = ANY ($1::bigint[])`;
+
 async function readEntries(database: Queryable, joined: readonly JoinedEvent[]): Promise<TracedEntry[]> {
   if (joined.length === 0) return [];
   const found = await database.query<AuditRow>(
-    `SELECT ${selectList<AuditRow>(auditColumns)} FROM public.audit_entries WHERE chain_index = ANY ($1::bigint[])`,
+    `${selectFrom('audit_entries')} UNION ALL ${selectFrom('restored_entries')}`,
     [joined.map(({ chainIndex }) => chainIndex)],
   );
   const rows = new Map(found.rows.map((row) => [row.chainIndex, row]));

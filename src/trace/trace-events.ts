@@ -54,6 +54,10 @@ export interface FoundEvents {
 const columns = `chain_index AS "chainIndex", id, category, event, signal_id AS "signalId", recorded_at AS "recordedAt",
   details ->> 'orderId' AS "orderId", details ->> 'dealId' AS "dealId", details ->> 'quantity' AS quantity,
   details ->> 'price' AS price, details ->> 'remainingQuantity' AS "remainingQuantity", details ->> 'message' AS message`;
+/** What is in the log, and copies that were brought back from archives. */
+const select = (table: string) =>
+  `SELECT chain_index, id, category, event, signal_id, recorded_at, details FROM public.${table}`;
+const entries = `(${select('audit_entries')} UNION ALL ${select('restored_entries')}) AS entries`;
 const traced = `category IN ('ORDER', 'FILL', 'ALERT')`;
 
 /**
@@ -99,7 +103,7 @@ async function readOwnEvents(
   { lastIndex, eventsMax }: TraceEventOptions,
 ): Promise<TraceEvent[]> {
   const found = await database.query<TraceEvent>(
-    `SELECT ${columns} FROM public.audit_entries
+    `SELECT ${columns} FROM ${entries}
      WHERE signal_id = ANY ($1::text[]) AND ${traced} AND chain_index <= $2 ORDER BY chain_index LIMIT $3`,
     [signalIds, lastIndex, eventsMax + 1],
   );
@@ -124,8 +128,10 @@ async function readRange(
     .at(-1);
   if (from === undefined || until === undefined) return null;
   // Not min(chain_index): for that the planner walks the log from its beginning.
-  const firstAt = (parameter: string) => `(SELECT chain_index FROM public.audit_entries
+  const firstIn = (table: string, parameter: string) => `(SELECT chain_index FROM public.${table}
     WHERE recorded_at >= ${parameter}::timestamptz ORDER BY recorded_at, chain_index LIMIT 1)`;
+  const firstAt = (parameter: string) =>
+    `least(${firstIn('audit_entries', parameter)}, ${firstIn('restored_entries', parameter)})`;
   const found = await database.query<{ from: string | null; before: string | null }>(
     `SELECT ${firstAt('$1')} AS "from", ${firstAt('$2')} AS "before"`,
     [from, until],
@@ -142,7 +148,7 @@ async function readSharingEvents(
   { lastIndex, eventsMax }: TraceEventOptions,
 ): Promise<TraceEvent[]> {
   const found = await database.query<TraceEvent>(
-    `SELECT ${columns} FROM public.audit_entries
+    `SELECT ${columns} FROM ${entries}
      WHERE ${traced} AND chain_index >= $1 AND ($2::bigint IS NULL OR chain_index < $2) AND chain_index <= $3
        AND (details ->> 'orderId' = ANY ($4::text[]) OR details ->> 'dealId' = ANY ($5::text[]))
      ORDER BY chain_index LIMIT $6`,
@@ -226,6 +232,6 @@ function byIndex(left: TraceEvent, right: TraceEvent): number {
   return Number(left.chainIndex) - Number(right.chainIndex);
 }
 
-function addMs(time: string, milliseconds: number): string {
+export function addMs(time: string, milliseconds: number): string {
   return formatTimestamp((parseTimestamp(time) ?? 0n) + BigInt(milliseconds) * 1_000n);
 }

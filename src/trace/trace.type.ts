@@ -15,6 +15,7 @@ registerEnumType(executionStatuses, {
     PENDING: { description: 'An order is open, or one may still come.' },
     NOT_EXECUTED: { description: 'A HOLD, or no order was recorded in time.' },
     SUPERSEDED: { description: 'Another signal took its place before an order was recorded.' },
+    ARCHIVED: { description: 'Entries that may tell of it are in archives alone: restoreArchives brings them back.' },
   },
 });
 
@@ -59,6 +60,12 @@ export class TracedOrder {
   @Field(() => String, { nullable: true, description: 'Why it was rejected.' }) message!: string | null;
 }
 
+@ObjectType({ simpleResolvers: true, description: 'Entries of the audit log that could not be looked at.' })
+class TraceGap {
+  @Field(() => BigIntScalar) firstIndex!: string;
+  @Field(() => BigIntScalar) lastIndex!: string;
+}
+
 @ObjectType({
   simpleResolvers: true,
   description: 'A signal and what became of it; docs/trace.md says how it is joined.',
@@ -82,7 +89,15 @@ export class SignalTrace {
   @Field(() => BigIntScalar, { nullable: true, description: 'The audit log was looked at up to this index.' })
   asOfIndex!: string | null;
 
-  @Field(() => Boolean, { description: 'False where there are more than 1,000 events: the first are shown.' })
+  @Field(() => TraceGap, {
+    nullable: true,
+    description: 'What of the log is in archives alone and may tell of the signal; null where all was looked at.',
+  })
+  archived!: TraceGap | null;
+
+  @Field(() => Boolean, {
+    description: 'False where there are more than 1,000 events, the first of which are shown, or entries are archived.',
+  })
   complete!: boolean;
 }
 
