@@ -79,7 +79,8 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const redactor = await openRecordedRedactor({ config, schema, rules, database: pool, append });
   const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
   const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
-  const { proofs, integrity, packs, retention, jobs } = await openEvidence(parts, executedMigrations, metrics, stack);
+  const { jobs, ...evidence } = await openEvidence(parts, executedMigrations, metrics, stack);
+  const { proofs } = evidence;
   const services: Services = {
     database: pool,
     tails: { signals, audit },
@@ -88,10 +89,8 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
     clock,
     log,
     shutdown: shutdown.signal,
+    ...evidence,
     proofs: proofs.services,
-    integrity,
-    packs,
-    retention,
     configSnapshots,
     trace: openTrace(parts),
     sinks: await openSinks({ ...parts, tail: audit, registry: metrics.registry }, stack),

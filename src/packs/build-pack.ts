@@ -86,7 +86,7 @@ export async function buildPack(request: PackRequest): Promise<BuiltPack> {
 }
 
 /** Signs a manifest and writes it into the folder of its files, which it makes a pack. */
-export async function writeManifest(
+async function writeManifest(
   folder: string,
   manifest: PackManifest,
   sign: PackRequest['sign'],

@@ -29,7 +29,7 @@ export function encodeArchive({ header, bodies }: Archive): Uint8Array {
 }
 
 /** Throws OBJECT_CHANGED for bytes that are no archive. */
-export function decodeArchive(bytes: Uint8Array, name: string): Archive {
+function decodeArchive(bytes: Uint8Array, name: string): Archive {
   const lines = unpack(bytes, name).split('\n');
   const header = parseHeader(lines[0] ?? '');
   const bodies = lines.slice(1, -1);

@@ -48,7 +48,7 @@ export async function readArchiveObject(
 }
 
 /** Throws BAD_USER_INPUT where this node has none. */
-export function storeOf({ store }: Pick<RetentionServices, 'store'>): ObjectStore {
+function storeOf({ store }: Pick<RetentionServices, 'store'>): ObjectStore {
   if (store !== null) return store;
   throw new DaybookError('BAD_USER_INPUT', 'this node has no object store: set DAYBOOK_ANCHOR_STORE to other than off');
 }

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
+import type pg from 'pg';
 import { readAuditStats } from '../../src/audit/read-audit-stats.js';
-import { ledgerConnection } from '../../src/db/pool.js';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { readLogPage } from '../../src/exports/read-log-page.js';
 import { countAuditEntries, findAfterNewest, orTooBroad, rollUpTotals } from '../../src/ledger/audit-totals.js';
 import { conditionToPredicate, parseFilter, type Condition } from '../../src/ledger/filter.js';
@@ -21,7 +21,7 @@ let rows: readonly AuditRow[];
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool(ledgerConnection(database.urls.application, 'totals test'));
+  pool = openPool(ledgerConnection(database.urls.application, 'totals test'), () => undefined);
   await storeVariedLog(database.urls.application, entries);
   const found = await pool.query<AuditRow>(
     `SELECT ${selectList<AuditRow>(auditColumns)} FROM public.audit_entries ORDER BY chain_index`,
@@ -144,7 +144,7 @@ test('pages by number are found and complete wherever they lie, and their total 
 });
 
 test('what cannot be counted in time is refused with what to narrow', async () => {
-  const hurried = new pg.Pool({ ...ledgerConnection(database.urls.application, 'totals test'), statement_timeout: 20 });
+  const hurried = openPool({ ...ledgerConnection(database.urls.application, 'totals test'), statement_timeout: 20 }, () => undefined);
   try {
     const counted = orTooBroad(() => hurried.query('SELECT pg_sleep(60)'));
     await expect(counted).rejects.toMatchObject({ code: 'QUERY_TOO_BROAD', retryable: false });

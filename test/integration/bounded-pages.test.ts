@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import pg from 'pg';
-import { ledgerConnection } from '../../src/db/pool.js';
+import type pg from 'pg';
+import { ledgerConnection, openPool } from '../../src/db/pool.js';
 import { conditionToPredicate, parseFilter } from '../../src/ledger/filter.js';
 import { auditFilterFields, encodeCursor, readPage, type Page } from '../../src/ledger/read-entries.js';
 import { NeighbourReader } from '../../src/ledger/read-neighbours.js';
@@ -18,7 +18,7 @@ let rows: readonly AuditRow[];
 
 beforeAll(async () => {
   database = await createTestDatabase();
-  pool = new pg.Pool(ledgerConnection(database.urls.application, 'pages test'));
+  pool = openPool(ledgerConnection(database.urls.application, 'pages test'), () => undefined);
   await storeVariedLog(database.urls.application, entries);
   const found = await pool.query<AuditRow>(
     `SELECT ${selectList<AuditRow>(auditColumns)} FROM public.audit_entries ORDER BY chain_index`,
