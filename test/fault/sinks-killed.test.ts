@@ -16,7 +16,8 @@ import { waitUntil } from '../support/wait-until.js';
 
 const ENTRIES = 50_000;
 const KILLS = 5;
-const CONFIRM_ENTRIES = 1_000;
+/** Entries after which the receiver is asked to confirm; until then they are under way. */
+const CONFIRM_ENTRIES = 3_000;
 /** Entries of one delivery by syslog: what may be under way beyond those that wait for confirmation. */
 const BATCH = 500;
 
@@ -36,7 +37,7 @@ const BATCH = 500;
       port: rsyslog.port,
       tls: { caFile: rsyslog.caFile, certFile: rsyslog.clientCertFile, keyFile: rsyslog.clientKeyFile },
       confirmEntries: CONFIRM_ENTRIES,
-      confirmSeconds: 1,
+      confirmSeconds: 5,
     };
     await writeFile(sinksFile, JSON.stringify({ sinks: [siem] }));
     const environment = {
@@ -65,7 +66,10 @@ const BATCH = 500;
     let service = stack.use(await startServiceProcess(environment));
     for (let kill = 1; kill <= KILLS; kill += 1) {
       const mark = (kill * ENTRIES) / (KILLS + 2);
-      await waitUntil(`entry ${mark} is under way`, async () => (await position('siem')) >= mark);
+      await waitUntil(`entry ${mark} has arrived, and is not confirmed`, async () => {
+        const arrived = await rsyslog.lastIndex();
+        return arrived >= mark && arrived > (await position('siem'));
+      });
       await service.end('SIGKILL');
       service = stack.use(await startServiceProcess(environment));
     }

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync, readdirSync } from 'node:fs';
+import { mkdtemp, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
@@ -24,18 +24,29 @@ export interface RsyslogServer extends AsyncDisposable {
   readonly clientKeyFile: string;
   /** Every message so far, in the order of arrival. */
   read(): Promise<ReceivedMessage[]>;
+  /** Index of the message that arrived last; −1 before the first. */
+  lastIndex(): Promise<number>;
   /** Ends it as an operator does, by SIGTERM: everything that it took over is in its file then. */
   stop(): Promise<void>;
   start(): Promise<void>;
 }
 
+/** Several messages of the largest size. */
+const endBytes = 64 * 1024;
 const programs = [
   ...['/usr/sbin', ...(process.env.PATH ?? '').split(delimiter)].map((folder) => join(folder, 'rsyslogd')),
 ].filter(existsSync);
-const tlsDriver = '/usr/lib/x86_64-linux-gnu/rsyslog/lmnsd_gtls.so';
 const program = programs[0] ?? '';
+/** Below `/usr/lib` alone, or in the folder of the processor's architecture there. */
+const libraries = ['/usr/lib', '/usr/lib64'].filter(existsSync).flatMap((folder) => [
+  folder,
+  ...readdirSync(folder)
+    .filter((name) => name.endsWith('-linux-gnu'))
+    .map((name) => join(folder, name)),
+]);
 
-export const hasRsyslog = program !== '' && (process.arch !== 'x64' || existsSync(tlsDriver));
+export const hasRsyslog =
+  program !== '' && libraries.some((folder) => existsSync(join(folder, 'rsyslog', 'lmnsd_gtls.so')));
 
 if (!hasRsyslog) {
   // eslint-disable-next-line no-console -- a suite that is left out says so where nobody can miss it
@@ -85,10 +96,27 @@ export async function startRsyslog(): Promise<RsyslogServer> {
     clientCertFile: at('client.pem'),
     clientKeyFile: at('client.key'),
     read: async () => parseMessages(await readFile(at('received'), 'utf8').catch(() => '')),
+    lastIndex: async () => parseMessages(await readEnd(at('received'))).at(-1)?.index ?? -1,
     stop,
     start,
     [Symbol.asyncDispose]: dispose,
   };
+}
+
+/** The last whole lines of a file that may not be there yet. */
+async function readEnd(path: string): Promise<string> {
+  const handle = await open(path, 'r').catch(() => null);
+  if (handle === null) return '';
+  try {
+    const { size } = await handle.stat();
+    const from = Math.max(0, size - endBytes);
+    const { buffer, bytesRead } = await handle.read(Buffer.alloc(endBytes), 0, endBytes, from);
+    const text = buffer.toString('utf8', 0, bytesRead);
+    // The first line may lack its beginning, the last one its end.
+    return text.slice(from === 0 ? 0 : text.indexOf('\n') + 1, text.lastIndexOf('\n') + 1);
+  } finally {
+    await handle.close();
+  }
 }
 
 function parseMessages(text: string): ReceivedMessage[] {
