@@ -279,6 +279,25 @@ describe('a service with its log files', () => {
     });
   });
 
+  const command = (...args: string[]) =>
+    runScript('src/main.ts', ['sink', ...args, '--json'], {
+      DATABASE_URL: service.database.urls.superuser,
+      DAYBOOK_DATA_DIR: join(folder, 'command'),
+    });
+
+  test('is moved back by the command line too, beside the running service', async () => {
+    await caughtUp();
+    const { exitCode, stdout } = await command('replay', 'jsonl', '--from', '3', '--reason', 'lost');
+    expect(exitCode).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({ sinks: [{ name: 'jsonl', replays: 1, position: '3' }] });
+    await caughtUp();
+    const indexes = Object.values(await readIndexes(join(folder, 'logs'))).flat();
+    expect(indexes).toEqual(count(0, indexes.length));
+    const refused = await command('replay', 'none', '--from', '3');
+    expect(refused.exitCode).toBe(1);
+    expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 'NOT_FOUND' } });
+  });
+
   test('tells position and lag by query, metrics and command line alike', async () => {
     await caughtUp();
     const [sink] = await sinks();
@@ -286,13 +305,16 @@ describe('a service with its log files', () => {
     const metrics = await (await fetch(`${service.url}/metrics`)).text();
     expect(metrics).toMatch(/^daybook_sink_lag_entries\{sink="jsonl",kind="jsonl"\} \d/m);
     expect(metrics).toMatch(/^daybook_sink_lag_seconds\{sink="jsonl",kind="jsonl"\} \d/m);
+    expect(metrics).toMatch(/^daybook_sink_failures\{sink="jsonl",kind="jsonl"\} 0$/m);
+    const listed = await command('list');
+    expect(JSON.parse(listed.stdout)).toMatchObject({ sinks: [{ name: 'jsonl', target: sink?.target, failures: 0 }] });
   });
 
   test('a replay writes its files anew from an index on, on the record', async () => {
     const replay =
       'mutation ($input: ReplaySinkInput!) { replaySink(input: $input) { sinks { name position replays } } }';
     const answer = await service.call(replay, { input: { name: 'jsonl', from: '7', reason: 'a disk was lost' } });
-    expect(answer.data?.replaySink.sinks).toEqual([{ name: 'jsonl', position: '7', replays: 1 }]);
+    expect(answer.data?.replaySink.sinks).toEqual([{ name: 'jsonl', position: '7', replays: 2 }]);
     await caughtUp();
     const indexes = Object.values(await readIndexes(join(folder, 'logs'))).flat();
     expect(indexes).toEqual(count(0, indexes.length));

@@ -1,6 +1,7 @@
 import { createHmac } from 'node:crypto';
 import type { ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { withConnection } from '../../src/db/admin-connection.js';
 import { replaySink } from '../../src/sinks/replay-sink.js';
 import { ensureSink } from '../../src/sinks/sink-rows.js';
 import { startElasticsearch } from '../support/elasticsearch-server.js';
@@ -17,6 +18,12 @@ beforeEach(async () => {
   bed = stack.use(await makeSinkBed());
 });
 afterEach(() => stack.disposeAsync());
+
+async function replay(from: string) {
+  const origin = { actor: 'tester', role: null, ipAddress: null, userAgent: null, sessionId: 's', requestId: 'r' };
+  const append = (request: Parameters<typeof bed.writer.append>[0]) => bed.writer.append(request);
+  await replaySink({ database: bed.pool, append }, { name: 'sink', from, number: null, reason: 'mended' }, origin);
+}
 
 describe('a webhook', () => {
   const hook = { kind: 'webhook', secretFile: 'secret', timeoutSeconds: 0.5, batchEntries: 50 };
@@ -93,12 +100,7 @@ describe('a webhook', () => {
       return found.rows.length > 0;
     });
     expect(receiver.requests.length).toBe(tries);
-    const origin = { actor: 'tester', role: null, ipAddress: null, userAgent: null, sessionId: 's', requestId: 'r' };
-    const store = {
-      database: bed.pool,
-      append: (request: Parameters<typeof bed.writer.append>[0]) => bed.writer.append(request),
-    };
-    await replaySink(store, { name: 'sink', from: '0', number: null, reason: 'mended' }, origin);
+    await replay('0');
     await bed.reached(12);
     expect(await bed.row()).toMatchObject({ failures: 0, lastError: null, nextAttemptAt: null });
     await expectLedgerIntact(bed.database.urls.auditor);
@@ -159,6 +161,19 @@ describe('Elasticsearch', () => {
       }),
     });
     for (const [id, document] of server.documents) expect(document.event.id).toBe(id);
+  });
+
+  test('has nothing twice after a replay', async () => {
+    const server = stack.use(await startElasticsearch());
+    await bed.append(120);
+    await bed.deliver({ ...index, url: server.url });
+    await bed.reached(120);
+    await replay('37');
+    await bed.reached(121);
+    expect([...server.documents.values()].map(({ event }) => event.sequence)).toEqual(count(121));
+    expect(server.conflicts()).toBe(120 - 37);
+    expect(await bed.row()).toMatchObject({ replays: 1, delivered: String(121 + 120 - 37) });
+    await expectLedgerIntact(bed.database.urls.auditor);
   });
 
   test('that is out of breath for single items gets them again', async () => {
@@ -258,6 +273,35 @@ test('of several nodes one delivers at a time, and another takes over when it en
     (JSON.parse(body).data.entries as { index: number }[]).map((entry) => entry.index),
   );
   expect(indexes).toEqual(count(150));
+});
+
+test('a session that the database ends is made anew, and nothing is left out', async () => {
+  const receiver = stack.use(await startHttpReceiver());
+  await bed.append(50);
+  await bed.deliver({ kind: 'webhook', secretFile: 'secret', url: receiver.url, batchEntries: 10 });
+  for (const place of count(4)) {
+    await bed.reached(50 * (place + 1));
+    await withConnection(bed.database.urls.superuser, async (superuser) => {
+      const ended = await superuser.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name LIKE 'daybook %'`,
+      );
+      expect(ended.rows.length).toBeGreaterThan(1);
+    });
+    await waitUntil('the next entries are recorded', () =>
+      bed.append(50).then(
+        () => true,
+        () => false,
+      ),
+    );
+  }
+  const head = Number((await bed.row()).head);
+  await bed.reached(head);
+  const indexes = receiver.requests.flatMap(({ body }) =>
+    (JSON.parse(body).data.entries as { index: number }[]).map((entry) => entry.index),
+  );
+  expect(new Set(indexes)).toEqual(new Set(count(head)));
+  await expectLedgerIntact(bed.database.urls.auditor);
 });
 
 test('the cursor refuses to jump, to go back without a record, and to be removed', async () => {
