@@ -28,6 +28,8 @@ export interface BenchContext {
   readonly progress: (share: number, doing: string) => void;
   /** Aborted when the run is to end: the bench throws its reason and leaves nothing behind. */
   readonly signal: AbortSignal;
+  /** Whether lines about queries are to come with their plans, in `details`. */
+  readonly plans: boolean;
   /** Entries of the larger log where a bench compares two sizes. */
   readonly entriesOfLarge: number;
 }

@@ -8,6 +8,7 @@ interface Options {
   readonly json?: true;
   readonly check?: true;
   readonly entries: number;
+  readonly plans: boolean;
 }
 
 /** Large enough to show what grows with the log, and stored in a minute. */
@@ -19,8 +20,9 @@ const command = new Command('npm run bench --')
   .option('--json', 'print figures for programs instead of a table')
   .option('--check', 'exit with 1 when a target is missed')
   .option('--entries <count>', 'entries of the larger log in audit-queries', readCount, entriesOfLargeDefault)
+  .option('--plans', 'print the plan of each query of audit-queries', false)
   .action(async (names: readonly string[], options: Options) => {
-    const comparisons = await runBenches(names, options.entries, abortOnSignals());
+    const comparisons = await runBenches(names, options, abortOnSignals());
     if (comparisons === null) return;
     console.log(
       options.json
@@ -37,7 +39,7 @@ const command = new Command('npm run bench --')
 /** The lines of the named benches, of all where none is named; null when the run was ended from outside. */
 async function runBenches(
   names: readonly string[],
-  entriesOfLarge: number,
+  { entries: entriesOfLarge, plans }: Options,
   signal: AbortSignal,
 ): Promise<Comparison[] | null> {
   const comparisons: Comparison[] = [];
@@ -46,7 +48,7 @@ async function runBenches(
       if (names.length > 0 && !names.includes(name)) continue;
       signal.throwIfAborted();
       using shown = showProgress(name);
-      comparisons.push(...(await bench({ progress: shown.progress, signal, entriesOfLarge })));
+      comparisons.push(...(await bench({ progress: shown.progress, signal, entriesOfLarge, plans })));
     }
     return comparisons;
   } catch (error) {

@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type pg from 'pg';
 import { ledgerConnection, openPool } from '../../src/db/pool.js';
+import { indexedColumns } from '../../src/ledger/bounded-page.js';
 import { conditionToPredicate, parseFilter } from '../../src/ledger/filter.js';
 import { auditFilterFields, encodeCursor, readPage, type Page } from '../../src/ledger/read-entries.js';
 import { NeighbourReader } from '../../src/ledger/read-neighbours.js';
-import { auditColumns, selectList, type AuditRow } from '../../src/ledger/rows.js';
+import { auditColumns, logNames, logs, selectList, type AuditRow } from '../../src/ledger/rows.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { storeVariedLog } from '../support/varied-log.js';
@@ -108,6 +109,22 @@ describe('pages that look at a bounded part of the log', () => {
     const values = { actor: { eq: 'rare' }, outcome: { eq: 'RARE_REFUSAL' } };
     expect((await walk(values, true, 'first', 50)).endedEarly).toBe(0);
   });
+});
+
+test('the indexes that pages go by exist and leave out what pages expect of them', async () => {
+  for (const log of logNames) {
+    for (const [column, leftOut] of Object.entries(indexedColumns[log])) {
+      const found = await pool.query<{ left_out: string[] }>(
+        `SELECT ARRAY(SELECT value[1] FROM regexp_matches(coalesce(predicate, ''), '<> ''([^'']*)''', 'g') AS value) AS left_out
+         FROM pg_index, pg_get_expr(indpred, indrelid) AS predicate
+         WHERE indrelid = $1::regclass AND pg_get_indexdef(indexrelid, 1, true) = $2
+           AND (indisunique OR pg_get_indexdef(indexrelid, 2, true) = 'chain_index')
+           AND (predicate IS NULL OR predicate ~ $3)`,
+        [`public.${logs[log].table}`, column, `^\\(\\(?${column} (IS NOT NULL|<> )`],
+      );
+      expect({ column, leftOut: found.rows.map((row) => row.left_out) }).toEqual({ column, leftOut: [leftOut] });
+    }
+  }
 });
 
 /** A pool that counts the statements it is given. */
