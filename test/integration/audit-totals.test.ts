@@ -7,10 +7,15 @@ import { countAuditEntries, findAfterNewest, orTooBroad, rollUpTotals } from '..
 import { conditionToPredicate, parseFilter, type Condition } from '../../src/ledger/filter.js';
 import { auditFilterFields } from '../../src/ledger/read-entries.js';
 import { auditColumns, selectList, type AuditRow } from '../../src/ledger/rows.js';
+import { serviceOrigin } from '../../src/integrity/integrity-entry.js';
+import { createArchives } from '../../src/retention/create-archives.js';
+import { purgeArchived } from '../../src/retention/purge-archived.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { openSession } from '../support/sql-session.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
+import { startTestService } from '../support/test-service.js';
 import { storeVariedLog } from '../support/varied-log.js';
+import { waitUntil } from '../support/wait-until.js';
 
 /** Two whole blocks of totals, and some. */
 const entries = 36_000;
@@ -153,4 +158,37 @@ test('what cannot be counted in time is refused with what to narrow', async () =
   } finally {
     await hurried.end();
   }
+});
+
+test('what was archived and removed from the log is counted no longer', async () => {
+  await using service = await startTestService({
+    environment: {
+      DAYBOOK_AUDIT_ONLINE_DAYS: '0.00001',
+      DAYBOOK_CHECKPOINT_SECONDS: '0.05',
+      DAYBOOK_PUBLISH_SECONDS: '0.05',
+      DAYBOOK_JOBS: 'off',
+    },
+  });
+  const { urls } = service.database;
+  await storeVariedLog(urls.application, 20_000);
+  const { database: own, retention } = service.context.services;
+  await rollUpTotals(own);
+  await using session = await openSession(urls.application);
+  const counted = async (column: 'min' | 'count') =>
+    Number(await session.value(`SELECT ${column}(chain_index) FROM public.audit_entries`));
+  await waitUntil('tiles cover the entries', async () => {
+    const tiles = await session.value("SELECT count(*) FROM public.ledger_tiles WHERE log = 'audit' AND level = 0");
+    return Number(tiles) >= Math.floor(20_000 / 256);
+  });
+  const origin = serviceOrigin('retention', 'totals');
+  await waitUntil('entries of a whole block are archived and removed', async () => {
+    await createArchives(retention, origin, new AbortController().signal);
+    await purgeArchived(retention, origin, new AbortController().signal);
+    return (await counted('min')) > 16_384;
+  });
+  for (const filter of [{}, { outcome: { in: ['OK', 'RATE_LIMITED', 'RARE_REFUSAL'] } }]) {
+    const stats = await readAuditStats(own, parse(filter));
+    expect(stats.totalEntries).toBe(String(await counted('count')));
+  }
+  await expectLedgerIntact(urls.auditor);
 });
