@@ -6,6 +6,7 @@ import type { Bench } from './comparison.js';
 import { fanOut } from './fan-out.bench.js';
 import { list } from './list.bench.js';
 import { pack } from './pack.bench.js';
+import { retention } from './retention.bench.js';
 import { proof, seal } from './tree.bench.js';
 import { verify } from './verify.bench.js';
 
@@ -21,4 +22,5 @@ export const benches: Readonly<Record<string, Bench>> = {
   verify,
   'audit-queries': auditQueries,
   pack,
+  retention,
 };

@@ -58,8 +58,7 @@ export interface ProofNode {
 export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack): Promise<ProofNode> {
   const { config, log, clock, pool, url, append } = parts;
   const reports = proofFaultReports({ pool, append });
-  const masterKey = await openMasterKey(config);
-  const keys = await SigningKeys.open({ database: pool, append, masterKey, origin: config.origin, log });
+  const keys = await openKeys(parts);
   const files = new CheckpointFiles(join(config.dataDir, 'checkpoints'));
   const store = openStore(config);
   if (store !== null) stack.use(store);
@@ -112,6 +111,17 @@ export async function openProofs(parts: ProofParts, stack: AsyncDisposableStack)
     anchors,
     unsigned,
   };
+}
+
+/** The logs' keys alone, for a command that signs something beside a running service. */
+export async function openKeys({
+  config,
+  pool,
+  append,
+  log,
+}: Pick<ProofParts, 'config' | 'pool' | 'append' | 'log'>): Promise<SigningKeys> {
+  const masterKey = await openMasterKey(config);
+  return SigningKeys.open({ database: pool, append, masterKey, origin: config.origin, log });
 }
 
 /** 32 bytes from the environment, or from the data folder, where they are made on the first start. */

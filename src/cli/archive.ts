@@ -8,8 +8,7 @@ import type { RoleUrls } from '../db/roles.js';
 import { DaybookError } from '../errors.js';
 import type { CallOrigin } from '../ledger/new-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
-import { refusalReporter } from '../open-integrity.js';
-import { openProofs } from '../open-proofs.js';
+import { openKeys, openStore } from '../open-proofs.js';
 import { compactAuditLog, openRetention } from '../open-retention.js';
 import { createArchives } from '../retention/create-archives.js';
 import { purgeArchived } from '../retention/purge-archived.js';
@@ -184,10 +183,10 @@ async function run(json: boolean, work: (work: Work) => Promise<Outcome>): Promi
   try {
     await using stack = new AsyncDisposableStack();
     const ledger = await attachLedger(stack, 'daybook archive', interrupt.signal);
-    const { append, pool, log, urls } = ledger;
-    const onRefusal = refusalReporter({ pool, append, log });
-    const proofs = await openProofs({ ...ledger, url: urls.application, onRefusal }, stack);
-    const services = openRetention({ ...ledger, proofs });
+    const { urls } = ledger;
+    const store = openStore(ledger.config);
+    if (store !== null) stack.use(store);
+    const services = openRetention({ ...ledger, proofs: { services: { keys: await openKeys(ledger) }, store } });
     const outcome = await work({ services, signal: interrupt.signal, progress, urls });
     progress.stop();
     process.stdout.write(json ? `${JSON.stringify(outcome.result)}\n` : outcome.text);
