@@ -10,23 +10,73 @@ export interface JsonSpan {
 /** Texts nested deeper are not read as JSON, so that none exhausts the stack. */
 const levelsMax = 100;
 
-/** Where the values of a JSON text stand. Null for a text that is not one JSON object or list. */
-export function readJsonText(text: string): JsonSpan | null {
-  if (!/^\s{0,1000}[[{]/.test(text)) return null;
+/** How often the search for JSON begins anew behind a bracket that nothing closes. */
+const openBracketsMax = 16;
+
+/** The objects and lists of JSON that stand in a text, as many as there are beside one another, with where their values stand. */
+export function findJson(text: string): JsonSpan[] {
+  const found: JsonSpan[] = [];
+  let unclosed = 0;
+  for (let from = nextBracket(text, 0); from !== -1 && unclosed <= openBracketsMax;) {
+    const to = endOfBracket(text, from);
+    if (to === -1) unclosed += 1;
+    const span = to === -1 ? null : readJson(text, from, to);
+    if (span !== null) found.push(span);
+    // What only looks like JSON is passed over as a whole, so that each character is read once.
+    from = nextBracket(text, to === -1 ? from + 1 : to);
+  }
+  return found;
+}
+
+function nextBracket(text: string, from: number): number {
+  const found = text.slice(from).search(/[[{]/);
+  return found === -1 ? -1 : from + found;
+}
+
+/** Behind the bracket that closes the one at `from`, without regard to brackets in quotes; −1 where none does. */
+function endOfBracket(text: string, from: number): number {
+  let level = 0;
+  for (let place = from; place < text.length; place += 1) {
+    const letter = text[place];
+    if (letter === '"') {
+      place = endOfString(text, place);
+      if (place === -1) return -1;
+    } else if (letter === '{' || letter === '[') level += 1;
+    else if (letter === '}' || letter === ']') level -= 1;
+    if (level === 0) return place + 1;
+  }
+  return -1;
+}
+
+/** Where the quote is that ends the text which begins at `from`; −1 where none does. */
+function endOfString(text: string, from: number): number {
+  for (let place = from + 1; place < text.length; place += 1) {
+    if (text[place] === '\\') place += 1;
+    else if (text[place] === '"') return place;
+  }
+  return -1;
+}
+
+function readJson(text: string, from: number, to: number): JsonSpan | null {
   try {
-    JSON.parse(text);
+    JSON.parse(text.slice(from, to));
   } catch (error) {
     if ((error as Error).name === 'SyntaxError') return null;
     throw error;
   }
-  return new SpanReader(text).read();
+  return new SpanReader(text, from).read();
 }
 
-/** Reads a text that is known to be JSON. */
+/** Reads a piece of a text that is known to be JSON. */
 class SpanReader {
-  #place = 0;
+  #place: number;
 
-  constructor(private readonly text: string) {}
+  constructor(
+    private readonly text: string,
+    from: number,
+  ) {
+    this.#place = from;
+  }
 
   read(): JsonSpan | null {
     return this.#value(0);
@@ -61,10 +111,7 @@ class SpanReader {
 
   #string(): JsonSpan {
     const from = this.#place;
-    do {
-      this.#place += this.text[this.#place] === '\\' ? 2 : 1;
-    } while (this.text[this.#place] !== '"');
-    this.#place += 1;
+    this.#place = endOfString(this.text, from) + 1;
     return { from, to: this.#place, kind: 'text', parts: [] };
   }
 

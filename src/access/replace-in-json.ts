@@ -1,7 +1,7 @@
-import { readJsonText, spliceJson, type JsonSpan } from './json-text.js';
+import { findJson, spliceJson, type JsonSpan } from './json-text.js';
 import { linesOfPrivateKey } from './redaction-walk.js';
-import { isMark } from './redaction-mark.js';
 import { isSecretPair, ruleForMember } from './secret-members.js';
+import { standsForSecret } from './stand-in.js';
 
 /** What to put in place of a secret that a rule found. */
 export type Replacement = (rule: string, secret: string) => string;
@@ -13,14 +13,17 @@ interface JsonSearch {
 }
 
 /**
- * Replaces secrets inside a text that is JSON: members with secret names, whatever they hold and however they are escaped, pairs
- * of name and value, and what the rules find in each text by itself. Everything else stays to the byte; a text that is not JSON
- * comes back as it is.
+ * Replaces secrets inside the JSON of a text: members with secret names, whatever they hold and however they are escaped, pairs
+ * of name and value, and what the rules find in each text by itself. Everything else stays to the byte.
  */
 export function replaceInJson(text: string, search: JsonSearch): string {
-  const root = readJsonText(text);
-  if (root === null) return text;
-  return text.slice(0, root.from) + sourceOf(text, root, search) + text.slice(root.to);
+  let replaced = '';
+  let done = 0;
+  for (const root of findJson(text)) {
+    replaced += text.slice(done, root.from) + sourceOf(text, root, search);
+    done = root.to;
+  }
+  return replaced + text.slice(done);
 }
 
 function sourceOf(text: string, span: JsonSpan, search: JsonSearch): string {
@@ -64,6 +67,6 @@ function valueOf(text: string, part: JsonSpan): string | null {
 function sourceOfSecret(text: string, part: JsonSpan, rule: string, { replacement }: JsonSearch): string {
   const source = text.slice(part.from, part.to);
   const value: unknown = JSON.parse(source);
-  if (value === '' || (typeof value === 'string' && isMark(value))) return source;
+  if (value === '' || (typeof value === 'string' && standsForSecret(value))) return source;
   return JSON.stringify(replacement(rule, typeof value === 'string' ? value : JSON.stringify(value)));
 }

@@ -1,18 +1,17 @@
 import { decodeText, isEncoded } from './decode-text.js';
-import { isMark } from './redaction-mark.js';
+import { textCharactersMax } from './redaction-walk.js';
 import { replaceInJson, type Replacement } from './replace-in-json.js';
 import { builtInShapes, shapeHint, type SecretShape } from './secret-shapes.js';
+import { standsForSecret } from './stand-in.js';
 
 /** How often an encoded text, as an address inside an address, is decoded to look into it. */
 const decodingsMax = 5;
 /** How deep JSON inside texts of JSON is read as such. */
 const jsonLevelsMax = 4;
-/** What stands for a secret in instructions and templates. */
-const placeholder = /^(?:<[a-z][a-z -]{0,30}>|…|\.{3}|\*{3,}|\$\{[\w.-]{1,60}\}|\{\{[\w. -]{1,60}\}\})$/i;
 const quotes = /^(\\*["'`]?)([\s\S]*?)(\\*["'`]?)$/;
 
 /**
- * Replaces what the rules find in a text. Marks of earlier redactions stay as they are. A text that is JSON is read as such; one
+ * Replaces what the rules find in a text. Marks of earlier redactions stay as they are. JSON in a text is read as such; a text
  * that hides a secret by an encoding comes back decoded; any other one keeps its encoding.
  */
 export function replaceSecrets(text: string, shapes: readonly SecretShape[], replacement: Replacement): string {
@@ -35,10 +34,11 @@ function replaceAtLevel(text: string, shapes: readonly SecretShape[], replacemen
 }
 
 /**
- * For texts that are shown and not recorded: without a mark, which would tell whoever sent the text something. `shapes`: those
- * that are in force.
+ * For texts that are shown and not recorded: without a mark, which would tell whoever sent the text something. What is too long to
+ * be searched is not shown. `shapes`: those that are in force.
  */
 export function withoutSecrets(text: string, shapes: readonly SecretShape[] = builtInShapes): string {
+  if (text.length > textCharactersMax) return `(a text of ${text.length} characters)`;
   return replaceSecrets(text, shapes, () => '[redacted]');
 }
 
@@ -78,7 +78,7 @@ function replaceFound(found: string, lead: string, shape: SecretShape, replaceme
   for (const [from, to] of ranges) {
     const secret = found.slice(from, to);
     const [, open = '', inner = secret, close = ''] = shape.quoted === true ? (quotes.exec(secret) ?? []) : [];
-    const kept = inner === '' || isMark(inner) || placeholder.test(inner);
+    const kept = inner === '' || standsForSecret(inner);
     replaced += found.slice(done, from) + (kept ? secret : open + replacement(shape.name, inner) + close);
     done = to;
   }

@@ -28,7 +28,8 @@ const value = (() => {
   const quoted = (quote: string) =>
     String.raw`${quote}(?:[^${quote}\\\r\n]|\\[^\r\n]|${quote}${quote}(?=[^\s${quote},;:)\]}])){0,4096}${quote}?|\\+${quote}(?:[^${quote}\\\r\n]|\\+(?![${quote}\\])){0,4096}(?:\\+${quote})?`;
   const plain = String.raw`(?:[^\s"'\`&;,\\]|\\(?![\\"'])|["'\`](?![\s,;:}\])]|$)|[&;,](?![\w.[\]%-]{0,64}\\*["']?\s{0,3}[=:])){1,4096}`;
-  const bracketed = String.raw`\{[^{}\r\n]{0,4096}\}|\[[^[\]\r\n]{0,4096}\]`;
+  const inBraces = (inner: string) => String.raw`\{(?:[^{}\r\n]|${inner}){0,4096}\}`;
+  const bracketed = String.raw`${inBraces(inBraces(inBraces('(?!)')))}|\[[^[\]\r\n]{0,4096}\]`;
   return `${unmarked}(?:${quoted('"')}|${quoted("'")}|${quoted('`')}|${bracketed}|${plain})`;
 })();
 
@@ -255,10 +256,11 @@ function findOption(text: string, lead: string): (readonly [number, number])[] {
   return /:\d+$/.test(text) ? [] : [[before.length, text.length]];
 }
 
-/** Behind "is" a secret has a digit and a letter or sign; without it only a long number in hexadecimal is taken for one. */
+/** Behind "is" a secret has a digit and a letter or sign, or capitals inside; without it only a long number in hexadecimal is taken for one. */
 function findStated(text: string, lead: string): readonly (readonly [number, number])[] {
   const given = text.replace(/^["'`]|["'`]$/g, '').replace(/[.!?)]+$/, '');
   if (!/(?:is|was|=)\s+$/i.test(lead)) return when(/^(?:0x)?[0-9a-f]{32,}$/i.test(given), text);
+  if (given.length >= 10 && /[a-z][A-Z]/.test(given)) return [[0, text.length]];
   return when(/\d/.test(given) && !/^[\d.,:%$€/-]+$/.test(given) && !/^[A-Z]{2,6}\d{4}$/.test(given), text);
 }
 

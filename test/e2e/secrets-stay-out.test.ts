@@ -1,25 +1,32 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { request } from 'node:http';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import type { GraphQLField } from 'graphql';
 import { buildDaybookSchema } from '../../src/schema.js';
 import { createDataFolder } from '../support/data-folder.js';
-import { dumpDatabase, findTexts } from '../support/find-texts.js';
+import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
+import { findTexts } from '../support/find-texts.js';
 import {
   callWithLiterals,
   callWithVariables,
   generateArguments,
   isText,
+  textLiterals,
   withValueAt,
   type InputValues,
 } from '../support/generated-calls.js';
+import { sendRaw, type RawRequest } from '../support/raw-request.js';
 import { drawSecrets, type SampleSecret } from '../support/sample-secrets.js';
 import { startServiceProcess, type ServiceProcess } from '../support/service-process.js';
+import { startSinkReceivers, type SinkReceivers } from '../support/sink-receivers.js';
 import { SocketClient } from '../support/socket-client.js';
+import { openSession } from '../support/sql-session.js';
+import { watchStatements, type StatementWatch } from '../support/statement-watch.js';
 import { findFreePort } from '../support/test-server.js';
 import { adminKey, callGraphql, type Answer } from '../support/test-service.js';
+import { textHeaders, textPaths } from '../support/text-carriers.js';
+import { superuserUrlOf, waitForSinks, writePlaces } from '../support/value-places.js';
 
 /** Calls at a time; the service's queue holds many more. */
 const callersMax = 8;
@@ -32,10 +39,13 @@ const queries = Object.values(schema.getQueryType()?.getFields() ?? {});
 
 let stack: AsyncDisposableStack;
 let service: ServiceProcess;
+let receivers: SinkReceivers;
+let statements: StatementWatch;
 let url: string;
 let dataDir: string;
+let configFile: string;
 let seen: string;
-let postgresPort: number;
+let superuserUrl: string;
 /** Every plain value that was sent, with where it was sent. */
 const sent = new Map<string, string>();
 /** No secret: stored as it is sent, and found wherever secrets would be. */
@@ -48,9 +58,12 @@ beforeAll(async () => {
   dataDir = opening.use(await createDataFolder()).path;
   const looked = opening.use(await createDataFolder()).path;
   seen = join(looked, 'seen');
-  await mkdir(seen, { recursive: true });
-  const port = await findFreePort();
-  postgresPort = await findFreePort();
+  await mkdir(join(looked, 'root'), { recursive: true });
+  await mkdir(seen);
+  configFile = join(looked, 'root', 'bot.env');
+  await writeFile(configFile, `NOTE=${control}\n`);
+  receivers = opening.use(await startSinkReceivers(seen));
+  const [port, postgresPort] = [await findFreePort(), await findFreePort()];
   url = `http://127.0.0.1:${port}`;
   service = opening.use(
     await startServiceProcess({
@@ -61,18 +74,25 @@ beforeAll(async () => {
       DAYBOOK_LOG_LEVEL: 'trace',
       DAYBOOK_TRUST_PROXY: '1',
       DAYBOOK_PUBLISH_SECONDS: '0.5',
+      DAYBOOK_CHECKPOINT_SECONDS: '0.2',
+      DAYBOOK_SINKS_FILE: receivers.file,
+      DAYBOOK_CONFIG_ROOT: join(looked, 'root'),
+      DAYBOOK_CONFIG_FILES: '*.env',
       // Old files would be compressed, and what is in them not found.
       DAYBOOK_LOG_GZIP: 'off',
     }),
   );
+  superuserUrl = await superuserUrlOf(dataDir, postgresPort);
+  statements = await watchStatements(superuserUrl, control);
+  opening.defer(() => statements[Symbol.asyncDispose]());
   stack = opening.move();
 });
 
 afterAll(() => stack.disposeAsync());
 
-/** Fresh secrets for one place, so that what is found says where it came in. */
-function secretsFor(place: string): SampleSecret[] {
-  const secrets = drawSecrets();
+/** Fresh secrets for one place, so that what is found says where it came in: one of each shape, or where they take turns its share. */
+function secretsFor(place: string, turn = 0, turns = 1): SampleSecret[] {
+  const secrets = drawSecrets().filter((_, number) => (number + turn) % turns === 0);
   for (const { shape, plain } of secrets) sent.set(plain, `${shape} in ${place}`);
   return secrets;
 }
@@ -137,33 +157,46 @@ test('the mutations of the schema succeed with generated arguments, so that what
   }
 });
 
-test('what looks for secrets finds what is not one: a control text is stored as it was sent', async () => {
-  await call('mutation ($title: String!) { openIncident(input: { title: $title }) { incident { id } } }', {
-    title: control,
-  });
-  await collect('control');
-  expect(await findTexts([control], join(seen, 'control'))).toEqual([control]);
-});
+/** A text with a secret in a way of its own for each place: by variable, or as a literal of any form. */
+function callWith(
+  operation: string,
+  field: GraphQLField<unknown, unknown>,
+  args: Record<string, unknown>,
+  way: number,
+) {
+  const [quoted, escaped, block] = [textLiterals.quoted, textLiterals.escaped, textLiterals.block];
+  const write = [null, quoted, null, escaped, null, block][way % 6];
+  if (write === null || write === undefined) return call(callWithVariables(operation, field), args);
+  return call(callWithLiterals(operation, field, args, write));
+}
 
 test.each(mutations)(
   'secrets are sent into every input of $name',
   async (field) => {
     const sets = await argumentsFor(field);
-    const calls = sets.flatMap(({ leaves }, variant) =>
-      leaves.flatMap((leaf, number) => {
-        const secrets = secretsFor(`${field.name} ${leaf.join('.')}`);
-        // Inputs that take one of many share their members: there the shapes take turns.
-        const turns = sets.length > 1 ? secrets.filter((_, place) => (place + number + variant) % 3 === 0) : secrets;
-        const chosen = isText(schema, field, leaf) ? turns : turns.slice(0, shapesForForms);
-        return chosen.map(({ text }, place) => async () => {
-          const { args = {} } = (await argumentsFor(field))[variant] ?? {};
-          const withSecret = withValueAt(args, leaf, text);
-          if (place % 2 === 0) await call(callWithVariables('mutation', field), withSecret);
-          else await call(callWithLiterals('mutation', field, withSecret));
-        });
-      }),
-    );
+    const shapes = new Set<string>();
+    const inputs = sets.flatMap(({ leaves }, variant) => leaves.map((leaf) => ({ variant, leaf })));
+    // Where there are many inputs the shapes take turns.
+    const turns = Math.min(4, Math.ceil(inputs.length / 4));
+    const calls = inputs.flatMap(({ variant, leaf }, number) => {
+      const secrets = secretsFor(`${field.name} ${leaf.join('.')}`, number, turns);
+      const isFree = isText(schema, field, leaf);
+      const chosen = isFree ? secrets : secrets.slice(0, shapesForForms);
+      for (const { shape } of chosen) shapes.add(shape);
+      // Longer than what is searched: whatever becomes of it, it is not stored.
+      const [long] = isFree && number % turns === 0 ? secretsFor(`${field.name} ${leaf.join('.')}, long`) : [];
+      const texts = [
+        ...chosen.map(({ text }) => text),
+        ...(long === undefined ? [] : ['long '.repeat(14_000) + long.text]),
+      ];
+      return texts.map((text, place) => async () => {
+        const { args = {} } = (await argumentsFor(field))[variant] ?? {};
+        await callWith('mutation', field, withValueAt(args, leaf, text), place + number);
+      });
+    });
     expect(calls.length).toBeGreaterThan(0);
+    const takesText = inputs.some(({ leaf }) => isText(schema, field, leaf));
+    expect(shapes.size).toBeGreaterThanOrEqual(takesText ? drawSecrets().length : Math.min(4, shapes.size));
     await callAll(calls);
   },
   240_000,
@@ -173,59 +206,32 @@ test('secrets are sent into every input of the queries', async () => {
   const calls = queries.flatMap((field) =>
     generateArguments(field, { last: undefined, before: undefined, after: undefined }).flatMap(({ args, leaves }) =>
       leaves.flatMap((leaf, number) => {
-        const secrets = secretsFor(`${field.name} ${leaf.join('.')}`);
-        return [...secrets.keys()]
-          .filter((place) => (place + number) % 9 === 0)
-          .map((place) => () => {
-            const withSecret = withValueAt(args, leaf, secrets[place]?.text);
-            return place % 2 === 0
-              ? call(callWithVariables('query', field), withSecret)
-              : call(callWithLiterals('query', field, withSecret));
-          });
+        const secrets = secretsFor(`${field.name} ${leaf.join('.')}`, number, 12);
+        return secrets.map(
+          ({ text }, place) =>
+            () =>
+              callWith('query', field, withValueAt(args, leaf, text), place + number),
+        );
       }),
     ),
   );
   await callAll(calls);
 }, 240_000);
 
-interface SendOptions {
-  readonly headers?: Record<string, string>;
-  readonly body?: string;
+interface SendOptions extends RawRequest {
   /** Whether the answer is looked through; yes where nothing is said. */
   readonly isKept?: boolean;
 }
 
-/** A request as it is, also with what fetch would refuse to send. */
-async function send(path: string, options: SendOptions = {}): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const sending = request(url + path, {
-    method: options.body === undefined ? 'GET' : 'POST',
-    headers: { authorization: `Bearer ${adminKey}`, 'content-type': 'application/json', ...options.headers },
-  });
-  sending.on('error', reject).on('response', (response) => {
-    response.on('data', (chunk) => options.isKept !== false && answers.push(String(chunk)));
-    response.on('error', reject).on('end', resolve);
-  });
-  sending.end(options.body);
-  await promise;
+async function send(path: string, { isKept = true, ...raw }: SendOptions = {}): Promise<void> {
+  const headers = { authorization: `Bearer ${adminKey}`, ...raw.headers };
+  const answer = await sendRaw(url + path, { ...raw, headers });
+  if (isKept) answers.push(answer);
 }
 
 const viewer = JSON.stringify({ query: '{ viewer { name } }' });
-const headers = [
-  'user-agent',
-  'x-request-id',
-  'x-session-id',
-  'x-forwarded-for',
-  'cookie',
-  'referer',
-  'origin',
-  'authorization',
-  'content-encoding',
-  'x-api-key',
-];
-
-test.each(headers)('secrets are sent in the header %s', async (header) => {
-  const secrets = secretsFor(`the header ${header}`);
+test.each(textHeaders)('secrets are sent in the header %s', async (header) => {
+  const secrets = secretsFor(`the header ${header}`, textHeaders.indexOf(header), 2);
   // What a header can hold: no line breaks.
   const texts = secrets.flatMap(({ text, bare }) => [text.replaceAll('\n', ' '), ...(bare === null ? [] : [bare])]);
   await callAll(
@@ -237,39 +243,14 @@ test.each(headers)('secrets are sent in the header %s', async (header) => {
   );
 });
 
-const paths: readonly ((encoded: string) => string)[] = [
-  (encoded) => `/graphql?query=%7Bviewer%7Bname%7D%7D&x=${encoded}`,
-  (encoded) => `/graphql?query=${encoded}`,
-  (encoded) => `/graphql?query=%7Bviewer%7Bname%7D%7D&operationName=${encoded}`,
-  (encoded) => `/graphql/${encoded}`,
-  (encoded) => `/${encoded}`,
-  (encoded) => `/a/${encoded}/b?c=${encoded}`,
-  (encoded) => `/a?${encoded}`,
-  (encoded) => `/audit/logs?text=${encoded}`,
-  (encoded) => `/audit/logs?userId=${encoded}&resource=${encoded}&action=${encoded}`,
-  (encoded) => `/audit/logs?${encoded}=1`,
-  (encoded) => `/audit/logs/${encoded}`,
-  (encoded) => `/audit/stats?resource=${encoded}`,
-  (encoded) => `/audit/export?format=csv&userId=${encoded}`,
-  (encoded) => `/audit/export?format=json&resource=${encoded}`,
-  (encoded) => `/audit/export?format=jsonl&sessionId=${encoded}`,
-  (encoded) => `/audit/export?format=${encoded}`,
-  (encoded) => `/packs/${encoded}`,
-  (encoded) => `/logs/${encoded}/checkpoint`,
-  (encoded) => `/logs/audit/proofs/${encoded}`,
-  (encoded) => `/logs/audit/tile/entries/${encoded}`,
-  (encoded) => `/health?x=${encoded}`,
-  (encoded) => `/metrics?x=${encoded}`,
-];
-
-test.each(paths.map((path) => [path('<secret>'), path] as const))(
+test.each(textPaths.map((path) => [path('<secret>'), path] as const))(
   'secrets are sent in the URL %s',
   async (name, path) => {
-    const secrets = secretsFor(`the URL ${name}`);
+    const secrets = secretsFor(`the URL ${name}`, textPaths.indexOf(path), 2);
     await callAll(
-      secrets.flatMap(({ text, bare }) => [
+      secrets.flatMap(({ text, bare }, place) => [
         () => send(path(encodeURIComponent(text))),
-        () => send(path(encodeURIComponent(encodeURIComponent(text)))),
+        ...(place % 3 === 0 ? [() => send(path(encodeURIComponent(encodeURIComponent(text))))] : []),
         ...(bare === null ? [] : [() => send(path(encodeURIComponent(bare)))]),
       ]),
     );
@@ -345,44 +326,68 @@ test('secrets are sent over WebSockets: in payloads, documents, variables and fi
   answers.push(JSON.stringify(client.messages));
 });
 
-test('none of the secrets is in the database, answers, log, metrics, exports or any file of the data folder', async () => {
+test('secrets are sent in statements that PostgreSQL refuses, and lie in files of configuration', async () => {
+  // What this test itself runs is shown as well.
+  await statements[Symbol.asyncDispose]();
+  await using session = await openSession(superuserUrl);
+  for (const { text } of secretsFor('a refused statement')) {
+    const quoted = `'${text.replaceAll("'", "''")}'`;
+    const insert = `INSERT INTO public.signals (signal_id, symbol, action, entry_price, confidence, rationale)
+      VALUES ('x', 'AAPL', 'BUY', -1, 0.5, ${quoted})`;
+    await expect(session.run(insert)).rejects.toMatchObject({ code: '23514' });
+    await expect(session.run(insert.replace(quoted, '$1'), [text])).rejects.toMatchObject({ code: '23514' });
+  }
+  const lines = secretsFor('a file of configuration').map(({ text }) => text);
+  await writeFile(configFile, `NOTE=${control}\n${lines.join('\n\n')}\n`);
+  const taken = await call('mutation { createConfigSnapshot(input: { reason: "changed" }) { __typename } }');
+  expect(taken.errors).toBeUndefined();
+});
+
+test('none of the secrets is anywhere, and what is no secret is wherever values are', async () => {
   expect(sent.size).toBeGreaterThan(1_000);
-  await collect('after');
-  const stored = await readFile(join(seen, 'after', 'database'), 'utf8');
-  // They were recorded, and without them their marks: calls that were refused leave no arguments.
-  expect(stored.match(/\[redacted [0-9a-f]{32}\]/g)?.length).toBeGreaterThan(sent.size / 4);
+  // Where values of callers are to be found, so that looking for them there says something.
+  const input = { title: control };
+  const opened = await call(
+    'mutation ($input: OpenIncidentInput!) { openIncident(input: $input) { incident { title } } }',
+    {
+      input,
+    },
+  );
+  expect(opened.errors).toBeUndefined();
+  const shown = `shown_${control.replaceAll(/\W/g, '')}`;
+  await call(`{ ${shown} }`);
+  await send(`/audit/export?format=jsonl&text=${encodeURIComponent(control)}`);
+  const asked = { url, key: adminKey, superuserUrl };
+  await waitForSinks(asked);
+  const names = await writePlaces(seen, asked);
+  await expectLedgerIntact(superuserUrl);
   expect(await service.end('SIGTERM')).toBe(0);
-  await writeFile(join(seen, 'after', 'log'), service.output());
-  expect(service.output()).toContain('"level":30');
-  const found = [...(await findTexts([...sent.keys()], seen)), ...(await findTexts([...sent.keys()], dataDir))];
-  // The files of the audit log were looked through as well: what is no secret is in them.
+  const texts = {
+    ...receivers.received(),
+    answers: answers.join('\n'),
+    statements: statements.statements().join('\n'),
+  };
+  for (const [name, text] of Object.entries({ ...texts, log: service.output() }))
+    await writeFile(join(seen, name), text);
+
+  const proven = names.filter((name) => !name.startsWith('pack-') || name === 'pack-audit.jsonl');
+  const expected: Readonly<Record<string, string>> = {
+    ...Object.fromEntries([...proven, ...Object.keys(texts), 'ecs'].map((name) => [name, control])),
+    // Here nothing stands that a caller sent.
+    ...{ stats: 'totalLogs', health: 'database', metrics: receivers.shownName, sinks: receivers.shownName },
+    log: 'is ready at',
+  };
+  expect(Object.keys(expected).length).toBeGreaterThan(18);
+  for (const [name, text] of Object.entries(expected)) {
+    expect({ name, found: await findTexts([text], join(seen, name)) }).toEqual({ name, found: [text] });
+  }
+  expect(await findTexts([shown], join(seen, 'answers'))).toEqual([shown]);
   expect(await findTexts([control], join(dataDir, 'audit'))).toEqual([control]);
+  expect(await findTexts(['violates check constraint'], join(dataDir, 'postgres/log'))).toHaveLength(1);
+
+  // They were recorded, and without them their marks: calls that were refused leave no arguments.
+  const stored = await readFile(join(seen, 'database'), 'utf8');
+  expect(stored.match(/\[redacted [0-9a-f]{32}\]/g)?.length).toBeGreaterThan(sent.size / 4);
+  const found = [...(await findTexts([...sent.keys()], seen)), ...(await findTexts([...sent.keys()], dataDir))];
   expect(found.map((plain) => sent.get(plain))).toEqual([]);
 }, 240_000);
-
-/** Writes what can be seen of the service now into a folder: tables, answers, metrics, exports. */
-async function collect(name: string): Promise<void> {
-  const folder = join(seen, name);
-  await mkdir(folder, { recursive: true });
-  const password = (await readFile(join(dataDir, 'postgres/superuser-password'), 'utf8')).trim();
-  const database = await dumpDatabase(`postgres://postgres:${password}@127.0.0.1:${postgresPort}/daybook`);
-  for (const table of ['signals', 'audit_entries', 'incidents', 'api_keys', 'graphile_worker._private_jobs']) {
-    expect(database).toContain(`-- ${table}: `);
-  }
-  await writeFile(join(folder, 'database'), database);
-  await writeFile(join(folder, 'answers'), answers.join('\n'));
-  const key = { headers: { authorization: `Bearer ${adminKey}` } };
-  const routes = [
-    '/metrics',
-    '/health/detailed',
-    '/audit/stats',
-    '/audit/logs?limit=1000',
-    '/audit/logs?limit=1000&format=csv',
-  ];
-  const exported = ['csv', 'json', 'jsonl', 'parquet'].map((format) => `/audit/export?format=${format}`);
-  for (const [place, path] of [...routes, ...exported].entries()) {
-    const response = await fetch(url + path, key);
-    expect({ path, status: response.status }).toEqual({ path, status: 200 });
-    await writeFile(join(folder, `answer-${place}`), Buffer.from(await response.arrayBuffer()));
-  }
-}

@@ -125,15 +125,24 @@ export function callWithVariables(operation: string, field: GraphQLField<unknown
   return `${operation} ${list(declared)} { ${field.name}${list(passed)} ${selectionOf(field)} }`;
 }
 
+/** A text as GraphQL can write it: in quotes, with every character escaped, or as a block. */
+export const textLiterals = {
+  quoted: (text: string) => JSON.stringify(text),
+  escaped: (text: string) =>
+    `"${[...text].map((letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, '0')}`).join('')}"`,
+  block: (text: string) => `"""${text.replaceAll('"""', '\\"""')}\n"""`,
+} as const;
+
 /** A call of one field as a document with literals and an alias. */
 export function callWithLiterals(
   operation: string,
   field: GraphQLField<unknown, unknown>,
   args: Record<string, unknown>,
+  write: (text: string) => string = textLiterals.quoted,
 ): string {
   const passed = field.args
     .filter(({ name }) => args[name] !== undefined)
-    .map(({ name, type }) => `${name}: ${literal(args[name], type)}`);
+    .map(({ name, type }) => `${name}: ${literal(args[name], type, write)}`);
   return `${operation} { aliased: ${field.name}${passed.length === 0 ? '' : `(${passed.join(', ')})`} ${selectionOf(field)} }`;
 }
 
@@ -141,22 +150,22 @@ function selectionOf(field: GraphQLField<unknown, unknown>): string {
   return isCompositeType(getNamedType(field.type)) ? '{ __typename }' : '';
 }
 
-function literal(value: unknown, type: GraphQLInputType): string {
-  if (isNonNullType(type)) return literal(value, type.ofType);
+function literal(value: unknown, type: GraphQLInputType, write: (text: string) => string): string {
+  if (isNonNullType(type)) return literal(value, type.ofType, write);
   if (value === null || value === undefined) return 'null';
   if (isListType(type) && Array.isArray(value))
-    return `[${value.map((item) => literal(item, type.ofType)).join(', ')}]`;
+    return `[${value.map((item) => literal(item, type.ofType, write)).join(', ')}]`;
   if (isInputObjectType(type) && typeof value === 'object') {
     const fields = type.getFields();
     const members = Object.entries(value).map(([name, member]) => {
       const field = fields[name];
-      return `${name}: ${field === undefined ? JSON.stringify(member) : literal(member, field.type)}`;
+      return `${name}: ${field === undefined ? JSON.stringify(member) : literal(member, field.type, write)}`;
     });
     return `{${members.join(', ')}}`;
   }
   // An enum's own names have no quotes; anything else is sent as a text, which GraphQL refuses.
   if (isEnumType(type) && typeof value === 'string' && type.getValue(value) !== undefined) return value;
-  return JSON.stringify(value);
+  return typeof value === 'string' ? write(value) : JSON.stringify(value);
 }
 
 /** Whether a place takes text: what is sent there is stored, where it is not refused by its form. */

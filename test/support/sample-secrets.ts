@@ -42,7 +42,7 @@ function drawCardNumber(): string {
 /** One fresh secret of each shape, so that each can be looked for everywhere without finding another test's. */
 export function drawSecrets(): SampleSecret[] {
   const password = () => `Pw${draw(letters + digits, 14)}!`;
-  const hex = () => randomBytes(20).toString('hex');
+  const hex = () => randomBytes(32).toString('hex');
   const token = () => `${draw(letters + digits, 30)}7`;
   const make = (
     shape: string,
@@ -68,6 +68,11 @@ export function drawSecrets(): SampleSecret[] {
       `AKIA${draw(letters.slice(0, 26) + digits, 16)}`,
       (plain) => `id ${plain} was used`,
       itself,
+    ),
+    make(
+      'an AWS key pair',
+      drawBase64(40),
+      (plain) => `{"AccessKeyId":"AKIA${draw(letters.slice(0, 26), 16)}","SecretAccessKey":"${plain}"}`,
     ),
     make('an AWS secret key', drawBase64(40), (plain) => `the key is ${plain} as you know`, itself),
     make(
@@ -101,6 +106,10 @@ export function drawSecrets(): SampleSecret[] {
     make('a password in SQL', password(), (plain) => `ALTER ROLE kim PASSWORD '${plain}'`),
     make('a password in XML', password(), (plain) => `<login><password>${plain}</password></login>`),
     make('a cookie', token(), (plain) => `Cookie: sid=${plain}`),
+    make('the cookie of a session', token(), (plain) => `with JSESSIONID=${plain}; Path=/`),
+    make('a nested password in JSON', password(), (plain) => `{"credentials":{"live":{"x":"${plain}"}}}`),
+    make('an escaped name in JSON', password(), (plain) => `{"p\\u0061ssword":"${plain}"}`),
+    make('a sentence', `${password()}7`, (plain) => `the password is ${plain}`),
     make('a signed URL', hex(), (plain) => `https://bucket.example.org/x?X-Amz-Signature=${plain}`),
   ];
 }
