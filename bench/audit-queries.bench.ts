@@ -1,7 +1,7 @@
 import pg from 'pg';
 import { readAuditStats } from '../src/audit/read-audit-stats.js';
 import { withConnection } from '../src/db/admin-connection.js';
-import { ledgerConnection } from '../src/db/pool.js';
+import { ledgerConnection, openPool } from '../src/db/pool.js';
 import { rollUpTotals } from '../src/ledger/audit-totals.js';
 import { parseFilter } from '../src/ledger/filter.js';
 import { auditFilterFields, encodeCursor, readPage, type Queryable } from '../src/ledger/read-entries.js';
@@ -161,7 +161,7 @@ async function fillLog({ signal, progress }: BenchContext, entries: number): Pro
     await superuser.query('SET statement_timeout = 0');
     await superuser.query('VACUUM (ANALYZE) public.audit_entries');
   });
-  const client = new pg.Pool({ ...ledgerConnection(database.urls.application, 'daybook bench'), max: 1 });
+  const client = openPool({ ...ledgerConnection(database.urls.application, 'daybook bench'), max: 1 }, () => undefined);
   stack.defer(() => client.end());
   await rollUpTotals(client);
   const found = await client.query<{ recorded_at: string }>(

@@ -127,6 +127,7 @@ const expectations: readonly Expectation[] = [
   { piece: 'INSERT INTO signals', output: /INSERT 0 1/ },
   { piece: 'UPDATE signals', output: /ERROR: {2}signals is immutable: UPDATE refused/, exitCode: 1 },
   { piece: 'auditEntries(filter', output: refusalEntry, delayed: true },
+  { piece: 'auditStats', output: /"totalEntries":"\d+","byActor":\[.*"key":"admin"/ },
   {
     piece: 'followFeed',
     output: /^0 \S+Z RedactionRulesChanged daybook OK\n[^]*^\d+ \S+Z IntegrityBaselineSet daybook OK\n/m,
