@@ -1,4 +1,3 @@
-import pg from 'pg';
 import { readAuditStats } from '../src/audit/read-audit-stats.js';
 import { withConnection } from '../src/db/admin-connection.js';
 import { ledgerConnection, openPool } from '../src/db/pool.js';

@@ -96,6 +96,11 @@ export type AuditEntryFilter = {
   text?: JsonSearchFilter | null | undefined;
 };
 
+/** Order of a list of audit entries. The index is the order of recording. */
+export type AuditEntryOrder =
+  | 'NEWEST_FIRST'
+  | 'OLDEST_FIRST';
+
 /** Comparisons on 64-bit integers; all that are given must hold. */
 export type BigIntFilter = {
   eq?: string | null | undefined;
@@ -484,6 +489,7 @@ export type AuditEntryQuery = { auditEntry: { oldData: Record<string, unknown> |
 
 export type AuditEntriesQueryVariables = Exact<{
   filter?: AuditEntryFilter | null | undefined;
+  orderBy?: AuditEntryOrder | null | undefined;
   first?: number | null | undefined;
   after?: string | null | undefined;
   last?: number | null | undefined;
@@ -492,6 +498,13 @@ export type AuditEntriesQueryVariables = Exact<{
 
 
 export type AuditEntriesQuery = { auditEntries: { nodes: Array<{ id: string, chainIndex: string, category: AuditCategory, event: string, action: AuditAction | null, actor: string | null, role: string | null, resource: string | null, signalId: string | null, outcome: string, occurredAt: string, recordedAt: string, requestId: string | null, details: Record<string, unknown>, verificationHash: string, previousHash: string, chainHash: string }>, pageInfo: { hasNextPage: boolean, hasPreviousPage: boolean, startCursor: string | null, endCursor: string | null } } };
+
+export type AuditStatsQueryVariables = Exact<{
+  filter?: AuditEntryFilter | null | undefined;
+}>;
+
+
+export type AuditStatsQuery = { auditStats: { totalEntries: string, bytes: string, asOfIndex: string | null, byAction: Array<{ key: string | null, count: string }>, byActor: Array<{ key: string | null, count: string }>, byCategory: Array<{ key: string | null, count: string }>, byOutcome: Array<{ key: string | null, count: string }>, byDay: Array<{ key: string | null, count: string }>, topResources: Array<{ key: string | null, count: string }> } };
 
 export type CreateSignalMutationVariables = Exact<{
   input: CreateSignalInput;
@@ -696,9 +709,10 @@ export const AuditEntryDocument = new TypedDocumentString(`
   chainHash
 }`) as unknown as TypedDocumentString<AuditEntryQuery, AuditEntryQueryVariables>;
 export const AuditEntriesDocument = new TypedDocumentString(`
-    query AuditEntries($filter: AuditEntryFilter, $first: Int, $after: String, $last: Int, $before: String) {
+    query AuditEntries($filter: AuditEntryFilter, $orderBy: AuditEntryOrder, $first: Int, $after: String, $last: Int, $before: String) {
   auditEntries(
     filter: $filter
+    orderBy: $orderBy
     first: $first
     after: $after
     last: $last
@@ -734,6 +748,39 @@ export const AuditEntriesDocument = new TypedDocumentString(`
   previousHash
   chainHash
 }`) as unknown as TypedDocumentString<AuditEntriesQuery, AuditEntriesQueryVariables>;
+export const AuditStatsDocument = new TypedDocumentString(`
+    query AuditStats($filter: AuditEntryFilter) {
+  auditStats(filter: $filter) {
+    totalEntries
+    byAction {
+      key
+      count
+    }
+    byActor {
+      key
+      count
+    }
+    byCategory {
+      key
+      count
+    }
+    byOutcome {
+      key
+      count
+    }
+    byDay {
+      key
+      count
+    }
+    topResources {
+      key
+      count
+    }
+    bytes
+    asOfIndex
+  }
+}
+    `) as unknown as TypedDocumentString<AuditStatsQuery, AuditStatsQueryVariables>;
 export const CreateSignalDocument = new TypedDocumentString(`
     mutation CreateSignal($input: CreateSignalInput!) {
   createSignal(input: $input) {
