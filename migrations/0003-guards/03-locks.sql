@@ -22,8 +22,9 @@ CREATE FUNCTION daybook.foreign_lock_holders()
       ('publisher of audit', 7219460237150048, '1 hour'),
       ('anchors', 7219460237150049, '1 hour'),
       ('packs', 7219460237150053, '6 hours'),
-      ('removal of archived entries', 7219460237150054, '1 hour'),
-      ('archives', 7219460237150055, '6 hours')) AS single (lock_name, number, patience)
+      -- Removing, and archiving, what is old of a large log for the first time.
+      ('retention', 7219460237150054, '1 hour'),
+      ('archiver', 7219460237150055, '12 hours')) AS single (lock_name, number, patience)
     UNION ALL
     -- One for each sink, by its number; the node that delivers holds it as long as it runs.
     SELECT 'sink', 7219460237160000 >> 32, (7219460237160000 & 4294967295) + 1, (7219460237160000 & 4294967295) + 100000, 1,

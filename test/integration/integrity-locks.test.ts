@@ -19,6 +19,8 @@ const locks: readonly (readonly [string, string])[] = [
   ['packs', '7219460237150053'],
   ['sink 1', '7219460237160001'],
   ['sink 70000', '7219460237230000'],
+  ['retention', '7219460237150054'],
+  ['archiver', '7219460237150055'],
   ['check SAMPLE', '721946049, 1'],
   ['check RECENT', '721946049, 2'],
   ['check FULL', '721946049, 3'],

@@ -38,9 +38,7 @@ export async function fillLog(service: TestService, count: number, note = 'x'.re
 }
 
 /** Result and breaks of a full check. */
-export async function checkInFull(
-  service: TestService,
-): Promise<{
+export async function checkInFull(service: TestService): Promise<{
   readonly result: string;
   readonly breaks: readonly { readonly code: string; readonly message: string }[];
 }> {
