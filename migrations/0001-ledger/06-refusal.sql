@@ -1,18 +1,22 @@
 -- Refused modifications. An INSERT by the refusing trigger would be rolled back with the statement it refuses; what stays
 -- is the number (a sequence), the server log line, and the record written through a connection of its own.
 
--- Hides what follows words such as password or token, and anything shaped like one of our keys.
+-- Hides what is shaped like a key or token, credentials in URLs, and what follows words such as password or token.
 CREATE FUNCTION daybook.redact_statement(statement text) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
-  SELECT left(regexp_replace(regexp_replace(left(statement, 20000),
-    '((password|passwd|secret|token|api[_-]?key|authorization)["'']?\s*(=|:|=>|to)?\s*)(''([^'']|'''')*''|"[^"]*"|\S+)',
-    '\1[redacted]', 'gi'),
-    'daybook_[A-Za-z0-9_-]{16,}', '[redacted]', 'g'), 4000)
+  SELECT left(regexp_replace(regexp_replace(regexp_replace(left(statement, 20000),
+    '-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY.*|daybook_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+'
+    || '|(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|\m(sk|pk|rk|whsec|gh[opusr]|github_pat|glpat|xox[abeoprs])[-_][A-Za-z0-9_-]{16,}'
+    || '|\m[Bb](earer|asic)\s+[A-Za-z0-9._~+/=-]{8,}', '[redacted]', 'g'),
+    '(://)[^\s@/''"]*:[^\s@''"]+@', '\1[redacted]@', 'g'),
+    '((passw(or)?d|passphrase|pwd|secret|token|credential|(api|access|private|signing)[_ -]?key|authorization)[a-z0-9_]*["'']?\s*'
+    || '(=>|=|:|to\s)?\s*)(''([^'']|'''')*''|"[^"]*"|[^\s;]+)', '\1[redacted]', 'gi'), 4000)
 $$;
 
 -- A row as JSON without the bytes that its other columns give. A long value, and a row of many, is replaced by its size
--- and hash: an entry's body holds at most 65,535 bytes, and whoever attempts an update chooses what the new row holds.
-CREATE FUNCTION daybook.attempt_row(stored jsonb) RETURNS text
+-- and hash: an entry's body holds at most 65,535 bytes, and whoever attempts an update chooses what the new row holds. What an
+-- update would have put in place of the row `before` is redacted like its statement.
+CREATE FUNCTION daybook.attempt_row(stored jsonb, before jsonb) RETURNS text
   LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
   SELECT CASE WHEN octet_length(written) <= 16000 THEN written ELSE
     '{"bytes":"' || octet_length(written) || '","sha256":"' || encode(sha256(convert_to(written, 'UTF8')), 'hex') || '"}' END
@@ -21,7 +25,8 @@ CREATE FUNCTION daybook.attempt_row(stored jsonb) RETURNS text
       WHEN plain IS NULL THEN 'null'
       WHEN octet_length(plain) > 4000 THEN jsonb_build_object('bytes', octet_length(plain)::text,
         'sha256', encode(sha256(convert_to(plain, 'UTF8')), 'hex'))
-      ELSE to_jsonb(plain) END)::json) AS written
+      WHEN before IS NULL OR before ->> key IS NOT DISTINCT FROM plain THEN to_jsonb(plain)
+      ELSE to_jsonb(daybook.redact_statement(plain)) END)::json) AS written
     FROM (SELECT key, value #>> '{}' AS plain FROM jsonb_each(stored) WHERE key NOT IN ('body', 'sealed_private_key', 'key_hash')) AS columns
   ) AS row_text
 $$;
@@ -61,9 +66,9 @@ BEGIN
   IF TG_LEVEL = 'ROW' THEN
     BEGIN
       signal := to_jsonb(OLD) ->> 'signal_id';
-      stored_old := daybook.attempt_row(to_jsonb(OLD));
+      stored_old := daybook.attempt_row(to_jsonb(OLD), NULL);
       IF TG_OP = 'UPDATE' THEN
-        stored_new := daybook.attempt_row(to_jsonb(NEW));
+        stored_new := daybook.attempt_row(to_jsonb(NEW), to_jsonb(OLD));
       END IF;
     EXCEPTION WHEN OTHERS THEN
       -- JSON may hold what jsonb cannot, such as \u0000: the attempt is recorded without that row.

@@ -14,9 +14,9 @@ CREATE TABLE public.config_snapshot_files (
   path text NOT NULL CONSTRAINT config_snapshot_files_path_length CHECK (octet_length(path) BETWEEN 1 AND 2000),
   state text NOT NULL CONSTRAINT config_snapshot_files_state_known
     CHECK (state IN ('TEXT', 'BINARY', 'LARGE', 'SECRET', 'MISSING', 'UNREADABLE', 'REFUSED')),
-  -- SHA-256 of the bytes as they were; NULL where they are secret or could not be read.
+  -- SHA-256 of the bytes as they were; NULL where a secret is in them or they could not be read.
   hash bytea CONSTRAINT config_snapshot_files_hash_size CHECK (octet_length(hash) = 32),
-  -- In place of the hash where the whole file is secret: keyed, so that nothing can be guessed from it.
+  -- In place of the hash where a secret is in the file: keyed, so that nothing can be guessed from it.
   mark text,
   size bigint CONSTRAINT config_snapshot_files_size_range CHECK (size >= 0),
   content_hash bytea REFERENCES public.config_contents (content_hash),

@@ -81,7 +81,10 @@ async function readOpenFile(
   const text = decodeText(bytes);
   if (text === null) return fileWithout(path, 'BINARY', 'not a text in UTF-8', facts);
   if (hasLongLine(text)) return fileWithout(path, 'LARGE', `a line of over ${lineLengthMax} characters`, facts);
-  return fileWithText(path, facts, redactConfigText(text, options.redactor, options.names));
+  const redacted = redactConfigText(text, options.redactor, options.names);
+  if (redacted.redactions === 0) return fileWithText(path, facts, redacted);
+  // All but the secrets is stored: a plain hash of the whole would tell whoever guesses a short one that he is right.
+  return fileWithText(path, { ...facts, hash: null, mark: options.redactor.mark(facts.hash) }, redacted);
 }
 
 /** How many bytes came before the end of the file or of the buffer. */

@@ -21,9 +21,9 @@ export interface SnapshotFile {
   /** Below the root, with `/`; below `@daybook/` for what is set elsewhere. */
   readonly path: string;
   readonly state: ConfigFileState;
-  /** SHA-256 of the bytes as they are, without redaction; null where they are secret or could not be read. */
+  /** SHA-256 of the bytes as they are; null where a secret is in them or they could not be read. */
   readonly hash: string | null;
-  /** The redactor's keyed mark of the bytes of a SECRET file, else null. */
+  /** In place of the hash where a secret is in the bytes: the redactor's keyed mark of it. */
   readonly mark: string | null;
   /** In bytes; null where it is not known, or would tell about a secret. */
   readonly size: number | null;
@@ -51,16 +51,16 @@ export function fileWithout(
   return { file: { path, state, hash: hashed, mark, size, contentHash: null, redactions: 0, note }, content: null };
 }
 
-/** A file whose text is stored; `hashed` and `size` are of the bytes before they were redacted. */
+/** A file whose text is stored; hash or mark, and size, are of the bytes before they were redacted. */
 export function fileWithText(
   path: string,
-  bytes: { readonly hash: string; readonly size: number },
+  bytes: { readonly hash: string | null; readonly mark?: string; readonly size: number },
   redacted: { readonly text: string; readonly redactions: number },
 ): CollectedFile {
   const contentHash = hash('sha256', redacted.text, 'hex');
   const { redactions } = redacted;
   return {
-    file: { path, state: 'TEXT', ...bytes, mark: null, contentHash, redactions, note: null },
+    file: { path, state: 'TEXT', mark: null, ...bytes, contentHash, redactions, note: null },
     content: redacted.text,
   };
 }

@@ -27,6 +27,14 @@ const SETTINGS: readonly Setting[] = [
   ['log_truncate_on_rotation', 'on', 'a month of log is kept'],
   ['log_line_prefix', "'%m [%p] %q%u@%d %a %h '", 'who did it and from where'],
   ['log_statement', "'ddl'", 'a change of the schema or of a role leaves a line; verifiers are sent, never passwords'],
+  [
+    'log_min_error_statement',
+    'panic',
+    'a statement that fails holds what was sent; a refused modification leaves its own line',
+  ],
+  ['log_error_verbosity', 'terse', 'the detail of an error repeats the values of a row'],
+  ['log_parameter_max_length', '0', 'values that are bound to a statement are nobody’s but the caller’s'],
+  ['log_parameter_max_length_on_error', '0', 'values that are bound to a statement are nobody’s but the caller’s'],
   ['log_lock_waits', 'on', 'an append that waits for more than a second is explained'],
 ];
 

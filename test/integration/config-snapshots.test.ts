@@ -129,6 +129,25 @@ describe('a snapshot', () => {
     ]);
   });
 
+  test('has a keyed mark for a file with secrets, so that no hash tells whoever guesses one that he is right', async () => {
+    const markOf = async (pin: string) => {
+      await writeFile(join(root, '.env'), `MODE=paper\nPIN=${pin}\n`);
+      const { files } = await takeConfigSnapshot(partsOf(), 'a short secret');
+      return String(files['.env']!.hash);
+    };
+    const first = await markOf('1234');
+    expect(first).toMatch(/^\[redacted [0-9a-f]{32}\]$/);
+    expect(await markOf('4321')).not.toBe(first);
+    expect(await markOf('1234')).toBe(first);
+    const stored = await auditor.run(
+      `SELECT hash, mark, encode(content_hash, 'hex') AS "contentHash" FROM public.config_snapshot_files WHERE path = '.env'`,
+    );
+    expect(stored.every(({ hash, mark }) => (hash === null) === (mark !== null))).toBe(true);
+    const plain = ['1234', '4321'].map((pin) => sha256(`MODE=paper\nPIN=${pin}\n`));
+    const details = await auditor.run(`SELECT details FROM public.audit_entries WHERE event LIKE 'Config%'`);
+    expect(plain.filter((hash) => JSON.stringify([stored, details]).includes(hash))).toEqual([]);
+  });
+
   test('has no secret in any table, and the mark of each', async () => {
     await takeConfigSnapshot(partsOf(), 'password=reason-secret');
     const dump = JSON.stringify(

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { roles } from '../../src/db/roles.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { expectRefusedOnce, reconcile } from '../support/refused-attempts.js';
+import { drawSecrets } from '../support/sample-secrets.js';
 import { insertEntriesSql, insertSignalsSql, openSession, type SqlSession } from '../support/sql-session.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 
@@ -33,6 +34,16 @@ afterAll(async () => {
 
 const who = { application: roles.application, owner: roles.migrator, superuser: 'postgres' } as const;
 type Who = keyof typeof who;
+
+/** What takes a check digit, another encoding or a look at randomness to be told: PostgreSQL does not try. */
+const hardToFindInSql: ReadonlySet<string> = new Set([
+  'a card number',
+  'an AWS secret key',
+  'basic credentials',
+  'a percent-encoded token',
+  'a cookie',
+  'a signed URL',
+]);
 
 const attempts: [string, string, string, string][] = [
   ['an UPDATE', `UPDATE public.signals SET entry_price = 1`, 'UPDATE', 'signals'],
@@ -138,6 +149,54 @@ test('the entry holds the old and the new row, the statement, and no secret', as
   expect(entry.newData).toMatchObject({ signal_id: 'kept', entry_price: '0.01', strategy: 'x' });
   expect(entry.details.statement).toContain('UPDATE public.signals');
   expect(entry.details.statement).not.toContain('hunter2');
+});
+
+test('what an update would have stored is recorded without secrets, and what was stored as it is', async () => {
+  const { oldData, newData } = await expectRefusedOnce(
+    sessions.owner as SqlSession,
+    service,
+    `UPDATE public.signals SET strategy = 'password=hunter2', rationale = 'see https://kim:hunter2@example.org/ for it'`,
+  );
+  expect(oldData).toMatchObject({ rationale: 'A signal that many attempts are aimed at' });
+  expect(newData).toMatchObject({
+    strategy: 'password=[redacted]',
+    rationale: 'see https://[redacted]@example.org/ for it',
+    symbol: 'BTC-USD',
+  });
+});
+
+test('keys and tokens of known form, and what follows telling words, leave no statement with its secret', async () => {
+  const redacted = (statement: string) =>
+    (sessions.superuser as SqlSession).value('SELECT daybook.redact_statement($1)', [statement]);
+  const found = drawSecrets().filter(({ shape }) => !hardToFindInSql.has(shape));
+  expect(found.length).toBeGreaterThan(20);
+  for (const { shape, text, plain } of found) {
+    const statement = `UPDATE public.signals SET rationale = '${text.replaceAll("'", "''")}' WHERE true`;
+    expect({ shape, leaked: String(await redacted(statement)).includes(plain) }).toEqual({ shape, leaked: false });
+  }
+  const harmless = `UPDATE public.signals SET entry_price = 1.5, note = 'a pin bar' WHERE signal_id = 'kept'`;
+  expect(await redacted(harmless)).toBe(harmless);
+});
+
+test('statements made against the search for secrets are searched in time', async () => {
+  const pieces = [
+    'password',
+    'password ',
+    'password=',
+    "password '",
+    "''",
+    '://',
+    '://a:',
+    'eyJ',
+    'bearer ',
+    '-----BEGIN PRIVATE KEY',
+  ];
+  for (const piece of pieces) {
+    const statement = piece.repeat(Math.ceil(20_000 / piece.length));
+    const startedMs = performance.now();
+    await (sessions.superuser as SqlSession).value('SELECT daybook.redact_statement($1)', [statement]);
+    expect({ piece, slow: performance.now() - startedMs > 3_000 }).toEqual({ piece, slow: false });
+  }
 });
 
 test('a session that reads backslashes in another way gives away no secret either', async () => {
