@@ -2,7 +2,8 @@
  * The floors of the house, each importing only from below (docs/architecture.md):
  * main → cli → server/context → schema, http, jobs, access → features → ledger → db, storage → core, config, errors.
  */
-const features = '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention)/';
+const features =
+  '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention)/';
 module.exports = {
   forbidden: [
     {
@@ -53,7 +54,9 @@ module.exports = {
       name: 'features-apart',
       severity: 'error',
       comment: 'features meet in the ledger or in an interface handed in by context.ts; only GraphQL types are shared',
-      from: { path: '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention)/' },
+      from: {
+        path: '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention)/',
+      },
       to: { path: features, pathNot: ['^src/$1/', '\\.type\\.ts$'] },
     },
     {

@@ -86,11 +86,7 @@ export async function buildPack(request: PackRequest): Promise<BuiltPack> {
 }
 
 /** Signs a manifest and writes it into the folder of its files, which it makes a pack. */
-async function writeManifest(
-  folder: string,
-  manifest: PackManifest,
-  sign: PackRequest['sign'],
-): Promise<BuiltPack> {
+async function writeManifest(folder: string, manifest: PackManifest, sign: PackRequest['sign']): Promise<BuiltPack> {
   const file = Buffer.from(encodeManifestFile(manifest, sign(manifestBytes(manifest))));
   await writeDurably(join(folder, manifestName), file);
   return { manifest, manifestSha256: hashManifestFile(file) };

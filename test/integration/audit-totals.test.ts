@@ -149,7 +149,10 @@ test('pages by number are found and complete wherever they lie, and their total 
 });
 
 test('what cannot be counted in time is refused with what to narrow', async () => {
-  const hurried = openPool({ ...ledgerConnection(database.urls.application, 'totals test'), statement_timeout: 20 }, () => undefined);
+  const hurried = openPool(
+    { ...ledgerConnection(database.urls.application, 'totals test'), statement_timeout: 20 },
+    () => undefined,
+  );
   try {
     const counted = orTooBroad(() => hurried.query('SELECT pg_sleep(60)'));
     await expect(counted).rejects.toMatchObject({ code: 'QUERY_TOO_BROAD', retryable: false });
