@@ -9,8 +9,8 @@ CREATE FUNCTION daybook.redact_statement(statement text) RETURNS text
     || '|(AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}|\m(sk|pk|rk|whsec|gh[opusr]|github_pat|glpat|xox[abeoprs])[-_][A-Za-z0-9_-]{16,}'
     || '|\m[Bb](earer|asic)\s+[A-Za-z0-9._~+/=-]{8,}', '[redacted]', 'g'),
     '(://)[^\s@/''"]*:[^\s@''"]+@', '\1[redacted]@', 'g'),
-    '((passw(or)?d|passphrase|pwd|secret|token|credential|(api|access|private|signing)[_ -]?key|authorization)[a-z0-9_]*["'']?\s*'
-    || '(=>|=|:|to\s)?\s*)(''([^'']|'''')*''|"[^"]*"|[^\s;]+)', '\1[redacted]', 'gi'), 4000)
+    '((passw(or)?d|passphrase|pwd|secret|token|credential|(api|access|private|signing)[_ -]?key|authorization|cookie|jsessionid|phpsessid)[a-z0-9_]*["'']?\s*'
+    || '(=>|=|:|(to|is)\s)?\s*)(''([^'']|'''')*''|"[^"]*"|[^\s;]+)', '\1[redacted]', 'gi'), 4000)
 $$;
 
 -- A row as JSON without the bytes that its other columns give. A long value, and a row of many, is replaced by its size

@@ -20,6 +20,8 @@ export interface SecretShape {
 /** A mark that stands already is no secret: text that was redacted before comes through as it is. */
 const unmarked = String.raw`(?!\[redacted [0-9a-f]{32}\])`;
 
+const name = String.raw`(?:${secretWords})[\w.-]{0,32}`;
+
 /**
  * A value in quotes of either kind, also where the quotes are escaped because the text is JSON inside JSON, or else a list or
  * group in brackets, or else all up to white space. A separator belongs to a value without quotes unless another name follows it.
@@ -27,13 +29,13 @@ const unmarked = String.raw`(?!\[redacted [0-9a-f]{32}\])`;
 const value = (() => {
   const quoted = (quote: string) =>
     String.raw`${quote}(?:[^${quote}\\\r\n]|\\[^\r\n]|${quote}${quote}(?=[^\s${quote},;:)\]}])){0,4096}${quote}?|\\+${quote}(?:[^${quote}\\\r\n]|\\+(?![${quote}\\])){0,4096}(?:\\+${quote})?`;
-  const plain = String.raw`(?:[^\s"'\`&;,\\]|\\(?![\\"'])|["'\`](?![\s,;:}\])]|$)|[&;,](?![\w.[\]%-]{0,64}\\*["']?\s{0,3}[=:])){1,4096}`;
+  // A secret name with its separator begins a value of its own.
+  const next = String.raw`(?!${name}\\*["']?\s{0,3}[=:])`;
+  const plain = String.raw`(?:${next}(?:[^\s"'\`&;,\\]|\\(?![\\"'])|["'\`](?![\s,;:}\])]|$)|[&;,](?![\w.[\]%-]{0,64}\\*["']?\s{0,3}[=:]))){1,4096}`;
   const inBraces = (inner: string) => String.raw`\{(?:[^{}\r\n]|${inner}){0,4096}\}`;
   const bracketed = String.raw`${inBraces(inBraces(inBraces('(?!)')))}|\[[^[\]\r\n]{0,4096}\]`;
   return `${unmarked}(?:${quoted('"')}|${quoted("'")}|${quoted('`')}|${bracketed}|${plain})`;
 })();
-
-const name = String.raw`(?:${secretWords})[\w.-]{0,32}`;
 
 const whole = (text: string) => [[0, text.length]] as const;
 const when = (accepted: boolean, text: string) => (accepted ? whole(text) : []);

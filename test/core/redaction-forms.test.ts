@@ -40,6 +40,7 @@ const inForms: readonly (readonly [form: string, text: string, rule: string])[] 
   ['a nested dictionary of Python', `{'credentials': {'live': {'x': '${secret}'}}}`, 'assignment'],
   ['an object of JavaScript', `secret = { value: "${secret}" }`, 'assignment'],
   ['a list of YAML', `passwords: [one, ${secret}]`, 'assignment'],
+  ['two values after one another', `/a/client_secret: ${secret}/b?c=client_secret: ${secret}`, 'assignment'],
   ['a doubled quote', `password='it''s ${secret}' user='kim'`, 'assignment'],
   ['many spaces', `password:${' '.repeat(12)}${secret}`, 'assignment'],
   [

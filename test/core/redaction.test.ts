@@ -6,6 +6,7 @@ import { parseRedactionRules } from '../../src/access/read-redaction-rules.js';
 import { redactionRules } from '../../src/access/redaction-rules.js';
 import { Redactor } from '../../src/access/redact.js';
 import { withoutSecrets } from '../../src/access/replace-secrets.js';
+import { environmentNames } from '../../src/config.js';
 import { drawSecrets, secretsIn } from '../support/sample-secrets.js';
 
 const key = Buffer.alloc(32, 7);
@@ -250,6 +251,13 @@ describe('the rules for texts', () => {
 });
 
 describe('the rules in force', () => {
+  test('can be added to, and no setting switches redaction off', () => {
+    expect(environmentNames.filter((name) => /REDACT|SECRET|MASK/.test(name))).toEqual([
+      'DAYBOOK_REDACTION_RULES_FILE',
+    ]);
+    for (const text of ['', '# nothing\n']) expect(redactionRules(parseRedactionRules(text))).toEqual(redactionRules());
+  });
+
   test('have a hash over their names and patterns, which an added rule changes', () => {
     const rules = redactionRules();
     expect(rules.hash).toMatch(/^[0-9a-f]{64}$/);

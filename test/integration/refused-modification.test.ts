@@ -41,7 +41,7 @@ const hardToFindInSql: ReadonlySet<string> = new Set([
   'an AWS secret key',
   'basic credentials',
   'a percent-encoded token',
-  'a cookie',
+  'an escaped name in JSON',
   'a signed URL',
 ]);
 
