@@ -3,7 +3,7 @@
  * main → cli → server/context → schema, http, jobs, access → features → ledger → db, storage → core, config, errors.
  */
 const features =
-  '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention)/';
+  '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention|secrets)/';
 module.exports = {
   forbidden: [
     {
@@ -55,7 +55,7 @@ module.exports = {
       severity: 'error',
       comment: 'features meet in the ledger or in an interface handed in by context.ts; only GraphQL types are shared',
       from: {
-        path: '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention)/',
+        path: '^src/(signals|audit|api-keys|health|proofs|anchors|integrity|packs|exports|redaction|config-snapshots|trace|sinks|retention|secrets)/',
       },
       to: { path: features, pathNot: ['^src/$1/', '\\.type\\.ts$'] },
     },

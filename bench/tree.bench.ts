@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { ledgerConnection, openPool } from '../src/db/pool.js';
+import { localRootKey } from '../src/access/root-key.js';
 import { LedgerWriter } from '../src/ledger/append-entries.js';
 import { TreeNodeCache } from '../src/ledger/tree-node-cache.js';
 import { CheckpointFiles } from '../src/proofs/known-checkpoints.js';
@@ -112,7 +113,13 @@ async function openKeys(url: string, stack: AsyncDisposableStack): Promise<Signi
   stack.defer(() => pool.end());
   await using writer = new LedgerWriter({ url, queueRowsMax: 100, log });
   const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);
-  return await SigningKeys.open({ database: pool, append, masterKey: randomBytes(32), origin: 'bench.local', log });
+  return await SigningKeys.open({
+    database: pool,
+    append,
+    root: localRootKey(randomBytes(32)),
+    origin: 'bench.local',
+    log,
+  });
 }
 
 async function signAll({ client, signing }: TreeLog): Promise<CheckpointRow> {

@@ -6,6 +6,7 @@ import { Migration0005Sinks } from './0005-sinks.js';
 import { configSnapshotTables, Migration0006ConfigSnapshots } from './0006-config-snapshots.js';
 import { Migration0007ExportPacks, packTables } from './0007-export-packs.js';
 import { Migration0008Retention, retentionTables } from './0008-retention.js';
+import { Migration0009Secrets, secretTables } from './0009-secrets.js';
 
 /** Every migration in order of execution: an explicit list, so that a file lying about is not run. */
 export const migrationsList = [
@@ -17,4 +18,5 @@ export const migrationsList = [
   { name: '0006-config-snapshots', class: Migration0006ConfigSnapshots, evidenceTables: configSnapshotTables },
   { name: '0007-export-packs', class: Migration0007ExportPacks, evidenceTables: packTables },
   { name: '0008-retention', class: Migration0008Retention, evidenceTables: retentionTables },
+  { name: '0009-secrets', class: Migration0009Secrets, evidenceTables: secretTables },
 ];

@@ -38,6 +38,7 @@ import { describeProofs, openProofs, readProofFigures, type ProofNode, type Proo
 import { openTrace } from './open-trace.js';
 import { applyRetention, openRetention } from './open-retention.js';
 import { openRecordedRedactor } from './open-redactor.js';
+import { openSecrets } from './open-secrets.js';
 import { openSinks } from './open-sinks.js';
 import { buildDaybookSchema } from './schema.js';
 
@@ -79,7 +80,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const redactor = await openRecordedRedactor({ config, schema, rules, database: pool, append });
   const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
   const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
-  const { jobs, ...evidence } = await openEvidence(parts, executedMigrations, metrics, stack);
+  const { jobs, ...evidence } = await openEvidence({ ...parts, apiKeys }, executedMigrations, metrics, stack);
   const { proofs } = evidence;
   const services: Services = {
     database: pool,
@@ -143,6 +144,7 @@ async function openEvidence(
   parts: Omit<ProofParts, 'url' | 'onRefusal' | 'onSealed'> & {
     readonly urls: RoleUrls;
     readonly configSnapshots: ConfigSnapshotService;
+    readonly apiKeys: ApiKeyStore;
   },
   executedMigrations: readonly string[],
   metrics: Metrics,
@@ -167,12 +169,13 @@ async function openEvidence(
   };
   const packs = await openPacks(packParts);
   const retention = openRetention({ ...parts, proofs });
+  const secrets = await openSecrets({ ...parts, keys: proofs.services.keys });
   if (config.runsJobs) {
     const daily = { services: packs, store: packStoreOptions(packParts), keepDays: config.packs.retentionDays };
-    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity, daily, retention }, urls.application));
+    jobs = stack.use(openJobs({ pool, append, log, proofs, integrity, daily, retention, secrets }, urls.application));
     await startJobs(jobs);
   }
-  return { proofs, integrity, packs, retention, jobs };
+  return { proofs, integrity, packs, retention, secrets, jobs };
 }
 
 /** `built`: what is built after the metrics, and there when they are scraped. */

@@ -78,6 +78,14 @@ export const errorCatalogue = {
     retryable: true,
     meaning: 'the connection broke while committing: retry with the same idempotencyKey, or look before retrying',
   },
+  // Secrets and their targets.
+  SECRET_REFUSED: {
+    httpStatus: 502,
+    retryable: false,
+    meaning: 'the target refuses a new value, or what it says is not so',
+  },
+  SECRET_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'the target of a rotation does not answer' },
+  ROTATION_CONFLICT: { httpStatus: 409, retryable: true, meaning: 'this secret is being rotated, or by somebody else' },
   // Broken invariants: the request fails and somebody is told.
   LEDGER_BROKEN: { httpStatus: 500, retryable: false, meaning: 'the stored ledger contradicts itself' },
   ANCHOR_REFUSED: { httpStatus: 500, retryable: false, meaning: 'an external anchor gave a wrong answer, or refused' },

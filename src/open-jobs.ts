@@ -11,6 +11,9 @@ import type { Job } from './jobs/job.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { rollUpTotals } from './ledger/audit-totals.js';
 import { logNames } from './ledger/rows.js';
+import { RotationMachine } from './secrets/rotation-machine.js';
+import { runSchedule } from './secrets/run-schedule.js';
+import type { SecretServices } from './secrets/secret-services.js';
 import type { ProofNode } from './open-proofs.js';
 import type { RetentionServices } from './retention/retention-services.js';
 import { runRetention } from './retention/run-retention.js';
@@ -27,6 +30,7 @@ export interface JobParts {
   readonly integrity: IntegrityService;
   readonly daily: DailyPackOptions;
   readonly retention: RetentionServices;
+  readonly secrets: SecretServices;
 }
 
 /** Every background job, in the order of the day. Times are UTC. */
@@ -62,6 +66,7 @@ function listJobs(parts: JobParts): Job[] {
       attemptsMax,
       run: (_payload, signal) => rollUpTotals(pool, signal),
     },
+    rotationJob(parts.secrets),
     {
       name: 'check-integrity-sample',
       cron: '0 * * * *',
@@ -96,6 +101,19 @@ function listJobs(parts: JobParts): Job[] {
       },
     },
   ];
+}
+
+/** Notices and rotations that are due, and steps of rotations that another node left. */
+function rotationJob(secrets: SecretServices): Job {
+  return {
+    name: 'rotate-secrets',
+    cron: '* * * * *',
+    attemptsMax,
+    run: async (_payload, signal) => {
+      await runSchedule(secrets, signal);
+      await new RotationMachine(secrets).runDue(signal);
+    },
+  };
 }
 
 /** The jobs of this node, not started. `url`: of the application role. */

@@ -11,7 +11,6 @@ import { parseWitnesses } from './anchors/witness.js';
 import { witnessAnchor } from './anchors/witness-anchor.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
-import { readOrCreateSecretFile } from './db/secret-file.js';
 import { DaybookError } from './errors.js';
 import type { ProofFigures } from './http/proof-gauges.js';
 import { logNames, type LogName } from './ledger/rows.js';
@@ -27,6 +26,7 @@ import { SigningKeys } from './proofs/signing-keys.js';
 import { ProofWatch } from './proofs/watch-proofs.js';
 import { UnsignedWatch } from './proofs/watch-unsigned.js';
 import { fingerprintOf, proofFaultReports } from './report-proof-faults.js';
+import { openRootKey } from './open-root-key.js';
 import { openDirectoryStore } from './storage/directory-store.js';
 import type { ObjectStore } from './storage/object-store.js';
 import { openS3Store } from './storage/s3-store.js';
@@ -120,19 +120,7 @@ export async function openKeys({
   append,
   log,
 }: Pick<ProofParts, 'config' | 'pool' | 'append' | 'log'>): Promise<SigningKeys> {
-  const masterKey = await openMasterKey(config);
-  return SigningKeys.open({ database: pool, append, masterKey, origin: config.origin, log });
-}
-
-/** 32 bytes from the environment, or from the data folder, where they are made on the first start. */
-async function openMasterKey(config: Config): Promise<Uint8Array> {
-  if (config.masterKey !== undefined) return Buffer.from(config.masterKey, 'hex');
-  const path = join(config.dataDir, 'master.key');
-  const key = Buffer.from(await readOrCreateSecretFile(path), 'base64url');
-  if (key.length !== 32) {
-    throw new DaybookError('CONFIG_INVALID', `${path} must hold 32 bytes as base64url: restore it from your backup`);
-  }
-  return key;
+  return SigningKeys.open({ database: pool, append, root: await openRootKey(config), origin: config.origin, log });
 }
 
 /** The store that logs are published to; null where that is switched off. */

@@ -18,6 +18,7 @@ import {
 } from './proofs/proof.resolver.js';
 import { RedactionResolver } from './redaction/redaction.resolver.js';
 import { ArchivedEntriesResolver, RetentionResolver } from './retention/retention.resolver.js';
+import { SecretResolver } from './secrets/secret.resolver.js';
 import { SignalResolver } from './signals/signal.resolver.js';
 import { SinkResolver } from './sinks/sink.resolver.js';
 import { TraceResolver } from './trace/trace.resolver.js';
@@ -44,6 +45,7 @@ const resolvers = [
   SinkResolver,
   RetentionResolver,
   ArchivedEntriesResolver,
+  SecretResolver,
 ] as const;
 
 /** type-graphql asks for one although every subscription here brings its own source; nothing is ever published. */

@@ -41,6 +41,7 @@ export async function startServer(context: NodeContext): Promise<RunningServer> 
     logs: services,
     audit: { database: services.database, exports: context.exports },
     packs: { database: services.database, folder: services.packs.folder, store: services.packs.store },
+    secrets: { secrets: services.secrets, clock: services.clock, shutdown: services.shutdown },
   });
   const server = createServer(app);
   const socket = serveGraphqlSocket({

@@ -27,7 +27,8 @@ CREATE FUNCTION daybook.attempt_row(stored jsonb, before jsonb) RETURNS text
         'sha256', encode(sha256(convert_to(plain, 'UTF8')), 'hex'))
       WHEN before IS NULL OR before ->> key IS NOT DISTINCT FROM plain THEN to_jsonb(plain)
       ELSE to_jsonb(daybook.redact_statement(plain)) END)::json) AS written
-    FROM (SELECT key, value #>> '{}' AS plain FROM jsonb_each(stored) WHERE key NOT IN ('body', 'sealed_private_key', 'key_hash')) AS columns
+    FROM (SELECT key, value #>> '{}' AS plain FROM jsonb_each(stored) WHERE key NOT IN ('body', 'sealed_private_key', 'key_hash', 'sealed_value',
+      'wrapped')) AS columns
   ) AS row_text
 $$;
 

@@ -145,12 +145,14 @@ export async function insertApiKey(
     readonly hash: Buffer;
     readonly createdBy: string | null;
     readonly expiresAt: string | null;
+    /** 1 for a new key, higher for one that rotation makes beside it. */
+    readonly generation?: number;
   },
 ): Promise<void> {
   await client.query(
-    `INSERT INTO public.api_keys (id, name, role, prefix, key_hash, created_by, expires_at)
-     VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-    [key.id, key.name, key.role, key.prefix, key.hash, key.createdBy, key.expiresAt],
+    `INSERT INTO public.api_keys (id, name, role, prefix, key_hash, created_by, expires_at, generation)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+    [key.id, key.name, key.role, key.prefix, key.hash, key.createdBy, key.expiresAt, key.generation ?? 1],
   );
 }
 

@@ -7,6 +7,9 @@ export const secretWords = String.raw`pass(?:word|wd|phrase|code|key)|pass(?![a-
 /** Names of members, their words divided by `_`, whose values are secrets. */
 const secretName = new RegExp(String.raw`${secretWords}|authorization|cookie|bearer|jwt|^auth$|[-_.]auth$`, 'i');
 
+/** Names of members that say which secret is meant, and hold none. */
+const namesSecret = /^secret_(?:name|type)$/i;
+
 /** Names of configurations whose old and new values are secrets. */
 const secretConfiguration = new RegExp(String.raw`${secretWords}|key|authorization|cookie|webhook`, 'i');
 
@@ -27,7 +30,7 @@ export function isSecretName(name: string): boolean {
   const known = knownNames.get(name);
   if (known !== undefined) return known;
   const words = name.normalize('NFKC').replaceAll(/([a-z0-9])([A-Z])/g, '$1_$2');
-  const isSecret = secretName.test(words);
+  const isSecret = secretName.test(words) && !namesSecret.test(words);
   if (knownNames.size < knownNamesMax && name.length <= nameCharactersMax) knownNames.set(name, isSecret);
   return isSecret;
 }

@@ -6,6 +6,7 @@ import { addDbUrlCommand } from './db-url.js';
 import { addMigrateCommand } from './migrate.js';
 import { addPackCommand } from './pack.js';
 import { addSealCommand } from './seal.js';
+import { addSecretCommands } from './secrets.js';
 import { addServeCommand } from './serve.js';
 import { addSinkCommand } from './sink.js';
 import { addTraceCommand } from './trace.js';
@@ -28,6 +29,7 @@ addConfigSnapshotCommand(program);
 addTraceCommand(program);
 addSinkCommand(program);
 addArchiveCommand(program);
+addSecretCommands(program);
 
 /** Runs one command line. An error of the catalogue ends with exit code 1, anything else with 70. */
 export async function runProgram(): Promise<void> {

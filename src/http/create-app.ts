@@ -10,6 +10,7 @@ import { logRoutes, type LogRouteSources } from './log-routes.js';
 import type { Metrics } from './metrics.js';
 import { packRoutes, type PackRouteSources } from './pack-routes.js';
 import { notFound, requestFault, type RestServices } from './rest-calls.js';
+import { secretRoutes, type SecretRouteSources } from './secret-routes.js';
 import { readSender } from './sender.js';
 
 /** Largest request body: 1,000 signals with rationales of 16 KB each. */
@@ -24,10 +25,21 @@ export interface AppParts {
   readonly logs: Omit<LogRouteSources, 'rest'>;
   readonly audit: Omit<AuditRouteSources, 'rest'>;
   readonly packs: Omit<PackRouteSources, 'rest'>;
+  readonly secrets: Omit<SecretRouteSources, 'rest'>;
 }
 
 /** The HTTP application: health and metrics, GraphQL, and an audited refusal of everything else. */
-export function createApp({ apollo, contextFor, health, metrics, rest, logs, audit, packs }: AppParts): Express {
+export function createApp({
+  apollo,
+  contextFor,
+  health,
+  metrics,
+  rest,
+  logs,
+  audit,
+  packs,
+  secrets,
+}: AppParts): Express {
   const app = express();
   app.disable('x-powered-by');
   app.set('etag', false);
@@ -40,6 +52,7 @@ export function createApp({ apollo, contextFor, health, metrics, rest, logs, aud
   app.use(logRoutes({ ...logs, rest }));
   app.use(auditRoutes({ ...audit, rest }));
   app.use(packRoutes({ ...packs, rest }));
+  app.use(secretRoutes({ ...secrets, rest }));
   app.use(
     '/graphql',
     express.json({ limit: requestBodyMax }),

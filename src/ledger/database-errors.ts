@@ -57,6 +57,7 @@ export function mapDatabaseError(error: unknown): DaybookError {
       : new DaybookError(known[0], known[1], { cause: error });
   }
   if (error.code === 'DB001') return new DaybookError('LEDGER_IMMUTABLE', error.message, { cause: error });
+  if (error.code === 'DB009') return new DaybookError('ROTATION_CONFLICT', error.message, { cause: error });
   if (error.code === 'DB008') return new DaybookError('RETENTION_REFUSED', error.message, { cause: error });
   if (error.code === 'DB004') return new DaybookError('LEDGER_BROKEN', error.message, { cause: error });
   if (/^(22|23|54|DB)/.test(error.code)) {

@@ -1,8 +1,9 @@
-import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign, type KeyObject } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, sign, type KeyObject } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { Append } from '../access/request-calls.js';
+import type { RootKey } from '../access/root-key.js';
+import { encodeHex } from '../core/bytes.js';
 import { encodeCanonicalJson } from '../core/canonical-json.js';
-import { openSecret, sealSecret } from '../core/sealed-secret.js';
 import { encodeVerifierKey, verifierKeyOf, type VerifierKey } from '../core/verifier-key.js';
 import type { NoteSignature } from '../core/signed-note.js';
 import { sqlState } from '../db/admin-connection.js';
@@ -34,16 +35,16 @@ interface KeyRow {
   readonly valid_until: string | null;
 }
 
-/** What signing keys need. `masterKey`: 32 bytes that never enter the database. `origin`: first part of each log's name. */
+/** What signing keys need. `root` seals the private keys. `origin`: first part of each log's name. */
 export interface SigningKeyOptions {
   readonly database: Queryable;
   readonly append: Append;
-  readonly masterKey: Uint8Array;
+  readonly root: RootKey;
   readonly origin: string;
   readonly log: Logger;
 }
 
-/** The logs' Ed25519 keys: made on first start, opened with the master key, held in memory as key objects only. */
+/** The logs' Ed25519 keys: made on first start, opened with the root key, held in memory as key objects only. */
 export class SigningKeys {
   readonly #options: SigningKeyOptions;
   #signers = new Map<LogName, readonly { readonly key: VerifierKey; readonly privateKey: KeyObject }[]>();
@@ -76,6 +77,16 @@ export class SigningKeys {
     return this.#published.filter((key) => key.log === log).map((key) => key.verifierKey);
   }
 
+  /** Ends a key: signatures made later than now are not the log's, earlier ones stay good. */
+  async end(keyId: string, origin: string): Promise<void> {
+    await this.#options.database.query(
+      `UPDATE public.signing_keys SET valid_until = clock_timestamp()
+       WHERE origin = $1 AND key_id = $2 AND valid_until IS NULL`,
+      [origin, keyId],
+    );
+    await this.refresh();
+  }
+
   originOf(log: LogName): string {
     return `${this.#options.origin}/${log}`;
   }
@@ -98,27 +109,38 @@ export class SigningKeys {
 
   /** Reads the keys anew: another node may have made or ended some. */
   async refresh(): Promise<void> {
-    const { database, masterKey, log: logger } = this.#options;
-    const found = await database.query<KeyRow>(
+    const found = await this.#options.database.query<KeyRow>(
       `SELECT origin, key_id, log, public_key, sealed_private_key, master_key_id, valid_from, valid_until
        FROM public.signing_keys ORDER BY valid_from, key_id`,
     );
     const signers = new Map<LogName, { key: VerifierKey; privateKey: KeyObject }[]>();
     const ours = found.rows.filter((row) => this.#isOurs(row));
-    this.#published = ours.map((row) => {
+    const published: PublishedKey[] = [];
+    for (const row of ours) {
       const key = verifierKeyOf(row.origin, Uint8Array.from(Buffer.from(row.public_key, 'hex')));
-      if (row.valid_until === null) {
-        const sealed = Buffer.from(row.sealed_private_key, 'hex');
-        const opened = openSecret({ key: masterKey, context: contextOf(row.origin, row.key_id), sealed });
-        if (opened === null) logger.error({ key: row.key_id, log: row.log }, this.#lockedError(row.log).message);
-        else {
-          const privateKey = createPrivateKey({ key: Buffer.from(opened), format: 'der', type: 'pkcs8' });
-          signers.set(row.log, [...(signers.get(row.log) ?? []), { key, privateKey }]);
-        }
-      }
-      return { log: row.log, verifierKey: key, validFrom: row.valid_from, validUntil: row.valid_until };
-    });
+      const privateKey = row.valid_until === null ? await this.#open(row, key) : null;
+      if (privateKey !== null) signers.set(row.log, [...(signers.get(row.log) ?? []), { key, privateKey }]);
+      published.push({ log: row.log, verifierKey: key, validFrom: row.valid_from, validUntil: row.valid_until });
+    }
+    this.#published = published;
     this.#signers = signers;
+  }
+
+  /** Null where this node's root key does not open it. Keys that are open already are not opened again. */
+  async #open(row: KeyRow, key: VerifierKey): Promise<KeyObject | null> {
+    const known = this.#signers.get(row.log)?.find((signer) => signer.key.keyId === key.keyId);
+    if (known !== undefined) return known.privateKey;
+    try {
+      const sealed = Buffer.from(row.sealed_private_key, 'hex');
+      const opened = await this.#options.root.unwrap(sealed, contextOf(row.origin, row.key_id));
+      const privateKey = createPrivateKey({ key: Buffer.from(opened), format: 'der', type: 'pkcs8' });
+      opened.fill(0);
+      return privateKey;
+    } catch (error) {
+      if (!(error instanceof DaybookError && error.code === 'SIGNING_UNAVAILABLE')) throw error;
+      this.#options.log.error({ key: row.key_id, log: row.log }, this.#lockedError(row.log).message);
+      return null;
+    }
   }
 
   /**
@@ -141,17 +163,30 @@ export class SigningKeys {
     return false;
   }
 
-  async #create(log: LogName): Promise<void> {
-    const { append, masterKey, log: logger } = this.#options;
+  /** A private key and its public half, not stored. `pkcs8` is for the caller to overwrite. */
+  makeKey(log: LogName): { readonly key: VerifierKey; readonly pkcs8: Buffer } {
     const { privateKey, publicKey } = generateKeyPairSync('ed25519');
     const rawPublic = publicKey.export({ format: 'der', type: 'spki' }).subarray(publicKeyPrefixBytes);
     const key = verifierKeyOf(this.originOf(log), Uint8Array.from(rawPublic));
-    const sealed = sealSecret({
-      key: masterKey,
-      nonce: randomBytes(12),
-      context: contextOf(key.name, key.keyId),
-      secret: privateKey.export({ format: 'der', type: 'pkcs8' }),
-    });
+    return { key, pkcs8: privateKey.export({ format: 'der', type: 'pkcs8' }) };
+  }
+
+  async #create(log: LogName): Promise<void> {
+    const { key, pkcs8 } = this.makeKey(log);
+    await this.store(log, key, pkcs8, 1);
+    this.#options.log.info(
+      { verifierKey: encodeVerifierKey(key) },
+      `the ${log} log has a signing key, which auditors pin`,
+    );
+  }
+
+  /**
+   * Stores a key with its SigningKeyCreated entry: from then on every node that refreshes signs with it, beside the one
+   * before. Of one generation there is one key: where it is there already, nothing happens.
+   */
+  async store(log: LogName, key: VerifierKey, pkcs8: Uint8Array, generation: number): Promise<void> {
+    const { append, root } = this.#options;
+    const sealed = await root.wrap(pkcs8, contextOf(key.name, key.keyId));
     const entry = serviceEntry({
       category: 'SECRET',
       event: 'SigningKeyCreated',
@@ -164,20 +199,21 @@ export class SigningKeys {
         entries: [entry],
         alongside: async (client) => {
           await client.query(
-            `INSERT INTO public.signing_keys (origin, key_id, log, public_key, sealed_private_key, master_key_id)
-             VALUES ($1, $2, $3, decode($4, 'hex'), decode($5, 'hex'), $6)`,
+            `INSERT INTO public.signing_keys
+               (origin, key_id, log, public_key, sealed_private_key, master_key_id, generation)
+             VALUES ($1, $2, $3, decode($4, 'hex'), decode($5, 'hex'), $6, $7)`,
             [
               key.name,
               key.keyId,
               log,
-              rawPublic.toString('hex'),
+              encodeHex(key.publicKey),
               Buffer.from(sealed).toString('hex'),
-              masterKeyId(masterKey),
+              root.id,
+              generation,
             ],
           );
         },
       });
-      logger.info({ verifierKey: encodeVerifierKey(key) }, `the ${log} log has a signing key, which auditors pin`);
     } catch (error) {
       // Another node made it in the meantime.
       if (sqlState(error) !== uniqueViolation) throw error;
@@ -191,11 +227,6 @@ export class SigningKeys {
       `the signing key of the ${log} log is sealed with another master key. Give this node the same master.key or DAYBOOK_MASTER_KEY as the node that made it`,
     );
   }
-}
-
-/** Names a master key without telling anything about it. */
-function masterKeyId(masterKey: Uint8Array): string {
-  return createHash('sha256').update('daybook master key\n').update(masterKey).digest('hex').slice(0, 16);
 }
 
 function contextOf(origin: string, keyId: string): string {

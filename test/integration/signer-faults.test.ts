@@ -1,3 +1,4 @@
+import { localRootKey } from '../../src/access/root-key.js';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -137,7 +138,7 @@ test('tiles of changed entries are not stored where a known checkpoint covers th
     const keys = await SigningKeys.open({
       database: pool,
       append,
-      masterKey: Buffer.from(masterKey, 'hex'),
+      root: localRootKey(Buffer.from(masterKey, 'hex')),
       origin: 'daybook.local',
       log,
     });

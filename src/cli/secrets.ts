@@ -1,0 +1,220 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import Table from 'cli-table3';
+import type { Command } from 'commander';
+import { attachLedger } from './attach-ledger.js';
+import { ApiKeyStore } from '../access/api-key-store.js';
+import { secretTypes, type SecretType } from '../core/rotation.js';
+import { DaybookError } from '../errors.js';
+import { toDaybookError } from '../ledger/database-errors.js';
+import type { CallOrigin } from '../ledger/new-entries.js';
+import { refusalReporter } from '../open-integrity.js';
+import { openProofs } from '../open-proofs.js';
+import { openSecrets } from '../open-secrets.js';
+import { registerSecret } from '../secrets/register-secret.js';
+import { requestRotation } from '../secrets/request-rotation.js';
+import { carryOut } from '../secrets/rotation-machine.js';
+import { readPolicies, updatePolicy } from '../secrets/rotation-policies.js';
+import { readSchedule } from '../secrets/run-schedule.js';
+import type { SecretServices } from '../secrets/secret-services.js';
+
+const daySeconds = 86_400;
+
+interface RotateOptions {
+  readonly valueFile?: string;
+  readonly reason: string;
+  readonly json?: boolean;
+}
+
+interface PolicyOptions {
+  readonly interval?: string;
+  readonly grace?: string;
+  readonly auto?: string;
+  readonly json?: boolean;
+}
+
+/**
+ * `daybook rotate` and `daybook secrets`. Values are read from files, never from the command line, which others can see. Exit
+ * code 0: done; 1: it failed, or the rotation did not come to its end.
+ */
+export function addSecretCommands(program: Command): void {
+  program
+    .command('rotate <type> <name>')
+    .description('rotate a secret now; the value before stays valid for its grace period')
+    .option('--value-file <file>', 'file with the new value, where the service does not make it')
+    .option('--reason <text>', 'why; goes on the record', 'asked for on the command line')
+    .option('--json', 'print {"rotation": {...}} or {"error": {"code", "message"}}')
+    .action((type: string, name: string, options: RotateOptions) =>
+      run(options.json ?? false, (services, signal) => rotate(services, parseType(type), name, options, signal)),
+    );
+  const secrets = program.command('secrets').description('secrets that rotate: schedule, registration, policies');
+  secrets
+    .command('list')
+    .description('show each secret with when it is rotated next')
+    .option('--json', 'print {"schedules": [...]} or {"error": {"code", "message"}}')
+    .action(({ json = false }: { json?: boolean }) => run(json, list));
+  secrets
+    .command('register <type> <name>')
+    .description('register a secret with the value it has now')
+    .option('--value-file <file>', 'file with its value')
+    .option('--setting <name=value...>', 'what the rotator needs: docs/rotation.md')
+    .option('--json', 'print {"registered": "..."} or {"error": {"code", "message"}}')
+    .action((type: string, name: string, options: { valueFile?: string; setting?: string[]; json?: boolean }) =>
+      run(options.json ?? false, (services) => register(services, parseType(type), name, options)),
+    );
+  secrets
+    .command('policy [type] [name]')
+    .description('show policies, or change that of a type or of one secret')
+    .option('--interval <days>', 'days between rotations')
+    .option('--grace <days>', 'days that the value before stays valid')
+    .option('--auto <on|off>', 'whether the schedule rotates by itself')
+    .option('--json', 'print {"policies": [...]} or {"error": {"code", "message"}}')
+    .action((type: string | undefined, name: string | undefined, options: PolicyOptions) =>
+      run(options.json ?? false, (services) => policy(services, type, name ?? null, options)),
+    );
+}
+
+interface Outcome {
+  readonly result: object;
+  readonly text: string;
+  readonly failed?: boolean;
+}
+
+async function rotate(
+  services: SecretServices,
+  type: SecretType,
+  name: string,
+  { valueFile, reason }: RotateOptions,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  const newValue = valueFile === undefined ? null : await readValue(valueFile);
+  const origin = commandOrigin();
+  const planned = await requestRotation(services, { type, name, reason, requestedBy: origin.actor, origin });
+  const rotation = await carryOut(services, planned, newValue, signal);
+  const note = rotation.steps.at(-1)?.note ?? '';
+  const text = `${type} ${name}, generation ${rotation.generation}: ${rotation.status}${note === '' ? '' : ` (${note})`}\n`;
+  return { result: { rotation }, text, failed: rotation.rotatedAt === null };
+}
+
+async function list(services: SecretServices): Promise<Outcome> {
+  const schedules = await readSchedule(services.database, services.clock.nowMs());
+  const table = new Table({ head: ['type', 'name', 'status', 'days', 'next'], style: { head: [], border: [] } });
+  for (const { secretType, secretName, status, daysUntilRotation, nextRotation } of schedules) {
+    table.push([secretType, secretName, status, daysUntilRotation, nextRotation.slice(0, 10)]);
+  }
+  return { result: { schedules }, text: `${table.toString()}\n` };
+}
+
+async function register(
+  services: SecretServices,
+  type: SecretType,
+  name: string,
+  options: { readonly valueFile?: string; readonly setting?: readonly string[] },
+): Promise<Outcome> {
+  const settings = Object.fromEntries((options.setting ?? []).map(splitSetting));
+  const rotator = services.rotators.get(type);
+  if (rotator === undefined) throw new DaybookError('BAD_USER_INPUT', `this node rotates no ${type} secrets`);
+  const adopted = await rotator.adopt({ name, settings });
+  const value = options.valueFile === undefined ? null : Buffer.from(await readValue(options.valueFile));
+  await registerSecret(services, { type, name, settings, value, ...adopted, origin: commandOrigin() });
+  return { result: { registered: `${type}/${name}` }, text: `${type} ${name} is registered\n` };
+}
+
+async function policy(
+  services: SecretServices,
+  type: string | undefined,
+  secretName: string | null,
+  { interval, grace, auto }: PolicyOptions,
+): Promise<Outcome> {
+  if (type !== undefined && (interval ?? grace ?? auto) !== undefined) {
+    if (auto !== undefined && auto !== 'on' && auto !== 'off')
+      throw new DaybookError('BAD_USER_INPUT', '--auto takes on or off');
+    const change = {
+      secretType: parseType(type),
+      secretName,
+      rotationIntervalDays: numberOf('--interval', interval),
+      graceSeconds: grace === undefined ? undefined : (numberOf('--grace', grace) ?? 0) * daySeconds,
+      autoRotate: auto === undefined ? undefined : auto === 'on',
+    };
+    await updatePolicy(services, change, commandOrigin());
+  }
+  const policies = await readPolicies(services.database);
+  const table = new Table({ head: ['type', 'name', 'days', 'grace days', 'auto'], style: { head: [], border: [] } });
+  for (const { secretType, secretName: name, rotationIntervalDays, graceSeconds, autoRotate } of policies) {
+    table.push([
+      secretType,
+      name ?? '(all)',
+      rotationIntervalDays,
+      graceSeconds / daySeconds,
+      autoRotate ? 'on' : 'off',
+    ]);
+  }
+  return { result: { policies }, text: `${table.toString()}\n` };
+}
+
+async function run(
+  json: boolean,
+  work: (services: SecretServices, signal: AbortSignal) => Promise<Outcome>,
+): Promise<void> {
+  const interrupt = new AbortController();
+  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
+  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+  try {
+    await using stack = new AsyncDisposableStack();
+    const ledger = await attachLedger(stack, 'daybook secrets', interrupt.signal);
+    const { append, pool, log, clock, urls } = ledger;
+    const onRefusal = refusalReporter({ pool, append, log });
+    const proofs = await openProofs({ ...ledger, url: urls.application, onRefusal }, stack);
+    const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
+    const services = await openSecrets({ ...ledger, apiKeys, keys: proofs.services.keys });
+    const { result, text, failed } = await work(services, interrupt.signal);
+    process.stdout.write(json ? `${JSON.stringify(result)}\n` : text);
+    process.exitCode = failed === true ? 1 : 0;
+  } catch (error) {
+    const { code, message } = toDaybookError(error);
+    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
+    process.stderr.write(`${code}: ${message}\n`);
+    process.exitCode = 1;
+  } finally {
+    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
+  }
+}
+
+/** Without the line end that editors add. */
+async function readValue(file: string): Promise<string> {
+  const text = await readFile(file, 'utf8').catch((error: unknown) => {
+    throw new DaybookError('BAD_USER_INPUT', `${file} cannot be read: ${(error as Error).message}`, { cause: error });
+  });
+  return text.replace(/\r?\n$/, '');
+}
+
+function parseType(text: string): SecretType {
+  const type = secretTypes.find((each) => each === text.toUpperCase());
+  if (type === undefined) throw new DaybookError('BAD_USER_INPUT', `the type is one of ${secretTypes.join(', ')}`);
+  return type;
+}
+
+function splitSetting(text: string): [string, string] {
+  const place = text.indexOf('=');
+  if (place < 1) throw new DaybookError('BAD_USER_INPUT', '--setting takes name=value');
+  return [text.slice(0, place), text.slice(place + 1)];
+}
+
+function numberOf(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const value = Number(text);
+  if (text.trim() === '' || Number.isNaN(value))
+    throw new DaybookError('BAD_USER_INPUT', `${option} takes a number of days`);
+  return value;
+}
+
+function commandOrigin(): CallOrigin {
+  return {
+    actor: 'command line',
+    role: null,
+    ipAddress: null,
+    userAgent: null,
+    sessionId: 'secrets',
+    requestId: randomUUID(),
+  };
+}

@@ -1,0 +1,123 @@
+/** Kinds of secrets that rotate. */
+export const secretTypes = ['DATABASE', 'ENCRYPTION_KEY', 'SIGNING_KEY', 'API_KEY', 'OAUTH', 'WEBHOOK'] as const;
+
+export type SecretType = (typeof secretTypes)[number];
+
+/**
+ * Where a rotation is. Up to VERIFIED the current value is untouched; ROTATED: the new one is current, the one before still valid;
+ * REVOKED: that one is valid no more. UNKNOWN: an effect outside may or may not have come about, and is being found out. HELD:
+ * somebody has to look, or the value before is still in use.
+ */
+export const rotationStatuses = [
+  'PLANNED',
+  'STAGED',
+  'APPLYING',
+  'UNKNOWN',
+  'APPLIED',
+  'VERIFIED',
+  'ROTATED',
+  'REVOKING',
+  'REVOKED',
+  'FAILED',
+  'HELD',
+  'ROLLED_BACK',
+] as const;
+
+export type RotationStatus = (typeof rotationStatuses)[number];
+
+/** A secret as its rotator sees it. */
+export interface RotationTarget {
+  readonly id: string;
+  readonly name: string;
+  /** What a rotator needs and everybody may see. */
+  readonly settings: Readonly<Record<string, unknown>>;
+}
+
+/** One value of a secret. */
+export interface SecretVersion {
+  readonly generation: number;
+  /** Which of the target's places it has; null where there is one place. */
+  readonly slot: string | null;
+  /** What everybody may see of it. */
+  readonly facts: Readonly<Record<string, unknown>>;
+  /** Null where the value is kept elsewhere. */
+  readonly value: Uint8Array | null;
+}
+
+/**
+ * Changes one kind of secret at its target. Every method may be called again after a crash, with the same version, and comes to
+ * the same end; each ends within half a minute. Errors: SECRET_REFUSED where the target said no, so that nothing was changed;
+ * any other leaves open whether something was.
+ */
+export interface Rotator {
+  readonly type: SecretType;
+  /** Whether old and new value are valid at once, so that nobody is refused in between. */
+  readonly zeroDowntime: boolean;
+  /** The place for the next version; `current` is that of the current one. */
+  nextSlot(current: string | null): string | null;
+  /** What is known of the value that a secret has when it is registered. Throws NOT_FOUND where there is no such thing. */
+  adopt(secret: Pick<RotationTarget, 'name' | 'settings'>): Promise<{
+    readonly slot: string | null;
+    readonly facts: Readonly<Record<string, unknown>>;
+  }>;
+  /** Makes a value, or takes the one given. Changes nothing outside. */
+  create(
+    target: RotationTarget,
+    given: Uint8Array | null,
+  ): Promise<{ readonly value: Uint8Array | null; readonly facts: Readonly<Record<string, unknown>> }>;
+  /** Makes the value valid at the target, beside the current one where there are places for both. */
+  apply(target: RotationTarget, pending: SecretVersion): Promise<void>;
+  /** Finds out whether the value is valid at the target. */
+  probe(target: RotationTarget, pending: SecretVersion): Promise<'WORKS' | 'ABSENT' | 'UNKNOWN'>;
+  /** Uses the value as its users will. Throws where it does not do what it has to. */
+  verify(target: RotationTarget, pending: SecretVersion): Promise<void>;
+  /** Called on the node that promoted a version, and on one that rolled back to it. Others find out by themselves. */
+  promoted(target: RotationTarget, current: SecretVersion): Promise<void>;
+  /** Whether somebody still uses a value that is current no more. */
+  isInUse(target: RotationTarget, previous: SecretVersion): Promise<boolean>;
+  /** Makes a value invalid that is not current. */
+  revoke(target: RotationTarget, version: SecretVersion): Promise<void>;
+}
+
+/** What of a secret the schedule needs; times are milliseconds since the Unix epoch. */
+export interface ScheduleInput {
+  readonly lastRotatedMs: number;
+  readonly intervalDays: number;
+  readonly nowMs: number;
+  readonly openStatus: RotationStatus | null;
+}
+
+export type ScheduleStatus = 'ACTIVE' | 'DUE' | 'OVERDUE' | 'ROTATING' | 'HELD';
+
+const dayMs = 86_400_000;
+
+/** Days are of 24 hours, whatever clocks on walls do: 90 days after 2025-10-09 is 2026-01-07. */
+export function nextRotationMs(lastRotatedMs: number, intervalDays: number): number {
+  return lastRotatedMs + intervalDays * dayMs;
+}
+
+/** Whole days that are left, rounded down: negative when it is overdue. */
+export function daysUntil(nextMs: number, nowMs: number): number {
+  return Math.floor((nextMs - nowMs) / dayMs);
+}
+
+/** DUE: on its last day. What is promoted and only waits for the end of its grace period is done as far as the schedule goes. */
+export function scheduleStatus({ lastRotatedMs, intervalDays, nowMs, openStatus }: ScheduleInput): ScheduleStatus {
+  if (openStatus === 'HELD') return 'HELD';
+  if (openStatus !== null && !['ROTATED', 'REVOKING', 'REVOKED', 'FAILED', 'ROLLED_BACK'].includes(openStatus)) {
+    return 'ROTATING';
+  }
+  const nextMs = nextRotationMs(lastRotatedMs, intervalDays);
+  if (nowMs >= nextMs) return 'OVERDUE';
+  return daysUntil(nextMs, nowMs) < 1 ? 'DUE' : 'ACTIVE';
+}
+
+/** Days before a rotation is due at which its owners are told. */
+const noticeDays = [7, 3, 1] as const;
+
+/** The notice that is due now, the latest one alone where several were missed; one a day from when it is overdue. Null: none. */
+export function dueNotice(nextMs: number, nowMs: number): string | null {
+  if (nowMs >= nextMs) return `OVERDUE:${Math.floor((nowMs - nextMs) / dayMs)}`;
+  const reached = noticeDays.filter((days) => nextMs - nowMs <= days * dayMs).at(-1);
+  return reached === undefined ? null : `DAYS:${reached}`;
+}

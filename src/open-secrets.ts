@@ -1,0 +1,66 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { ApiKeyStore } from './access/api-key-store.js';
+import { KeyRing } from './access/key-ring.js';
+import type { Append } from './access/request-calls.js';
+import type { Clock } from './clock.js';
+import type { Config } from './config.js';
+import type { Rotator, SecretType } from './core/rotation.js';
+import { DaybookError } from './errors.js';
+import { logNames } from './ledger/rows.js';
+import { openRootKey } from './open-root-key.js';
+import { SigningKeyRotator } from './proofs/signing-key-rotator.js';
+import type { SigningKeys } from './proofs/signing-keys.js';
+import { registerSecret } from './secrets/register-secret.js';
+import { serviceSecretOrigin } from './secrets/secret-entries.js';
+import type { SecretServices } from './secrets/secret-services.js';
+import { readSecrets } from './secrets/secret-store.js';
+import { ApiKeyRotator } from './secrets/rotators/api-key-rotator.js';
+import { EncryptionKeyRotator } from './secrets/rotators/encryption-key-rotator.js';
+
+export interface SecretParts {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly pool: pg.Pool;
+  readonly append: Append;
+  readonly apiKeys: ApiKeyStore;
+  readonly keys: SigningKeys;
+}
+
+/** What rotates secrets on this node. Those of the service itself are registered on its first start. */
+export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
+  const { config, pool, append, apiKeys, keys, clock, log } = parts;
+  const ring = await KeyRing.open(pool, await openRootKey(config));
+  const list: readonly Rotator[] = [
+    new EncryptionKeyRotator({ database: pool, ring }),
+    new SigningKeyRotator(keys),
+    new ApiKeyRotator({ database: pool, append, apiKeys }),
+  ];
+  const rotators = new Map<SecretType, Rotator>(list.map((rotator) => [rotator.type, rotator]));
+  const node = `${hostname()} ${randomUUID()}`;
+  const services = { database: pool, append, ring, rotators, node, clock, log };
+  await registerOwn(services);
+  return services;
+}
+
+/** Nodes that start together register each once. */
+async function registerOwn(services: SecretServices): Promise<void> {
+  const own: readonly (readonly [SecretType, string])[] = [
+    ['ENCRYPTION_KEY', 'data-keys'],
+    ...logNames.map((name) => ['SIGNING_KEY', name] as const),
+  ];
+  const known = new Set((await readSecrets(services.database)).map(({ type, name }) => `${type} ${name}`));
+  for (const [type, name] of own.filter(([type, name]) => !known.has(`${type} ${name}`))) {
+    const adopted = await services.rotators.get(type)?.adopt({ name, settings: {} });
+    if (adopted === undefined) continue;
+    const origin = serviceSecretOrigin(randomUUID());
+    try {
+      await registerSecret(services, { type, name, settings: {}, value: null, ...adopted, origin });
+    } catch (error) {
+      if (!(error instanceof DaybookError && error.code === 'BAD_USER_INPUT')) throw error;
+    }
+  }
+}

@@ -1,0 +1,126 @@
+import type { RotationStatus, SecretType } from '../core/rotation.js';
+import { readNumberedPage, type NumberedPage, type NumberedPageRequest } from '../graphql/numbered-page.js';
+import type { Queryable } from '../ledger/read-entries.js';
+
+/** How long a node has a rotation to itself, in seconds: longer than any one step may take. */
+const leaseSeconds = 90;
+
+/** A rotation that this node holds. */
+export interface HeldRotation {
+  readonly id: string;
+  readonly secretId: string;
+  readonly generation: number;
+  readonly status: RotationStatus;
+  readonly fence: string;
+  readonly failures: number;
+  readonly requestedBy: string | null;
+  /** True where its time of grace is over, or has not begun. */
+  readonly isGraceOver: boolean;
+  readonly graceSeconds: number;
+}
+
+const heldColumns = `id, secret AS "secretId", generation, status, fence, failures, requested_by AS "requestedBy",
+  coalesce(grace_ends_at <= clock_timestamp(), true) AS "isGraceOver", extract(epoch FROM grace)::float8 AS "graceSeconds"`;
+
+/**
+ * Takes the rotation whose next step has been due longest, or the one named; null where none is due or another node has it.
+ * Whoever held it before can change nothing from then on.
+ */
+export async function takeRotation(
+  database: Queryable,
+  holder: string,
+  id: string | null,
+): Promise<HeldRotation | null> {
+  const taken = await database.query<HeldRotation>(
+    `UPDATE public.rotations SET holder = $1, leased_until = clock_timestamp() + interval '${leaseSeconds} seconds',
+       fence = fence + 1
+     WHERE id = (
+       SELECT id FROM public.rotations
+       WHERE status NOT IN ('REVOKED', 'FAILED', 'ROLLED_BACK') AND ($2::uuid IS NULL OR id = $2)
+         AND (next_attempt_at <= clock_timestamp() OR $2::uuid IS NOT NULL)
+         AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+       ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+     RETURNING ${heldColumns}`,
+    [holder, id],
+  );
+  return taken.rows[0] ?? null;
+}
+
+/** The same rotation as it is now; null where somebody else has taken it. */
+export async function rereadRotation(database: Queryable, { id, fence }: HeldRotation): Promise<HeldRotation | null> {
+  const found = await database.query<HeldRotation>(
+    `SELECT ${heldColumns} FROM public.rotations WHERE id = $1 AND fence = $2`,
+    [id, fence],
+  );
+  return found.rows[0] ?? null;
+}
+
+/** Lets go of a rotation, to be taken again after a pause. `failed` counts one more failure of its step. */
+export async function releaseRotation(
+  database: Queryable,
+  { id, fence }: HeldRotation,
+  { pauseSeconds, failed }: { readonly pauseSeconds: number; readonly failed: boolean },
+): Promise<void> {
+  await database.query(
+    `UPDATE public.rotations SET leased_until = NULL, failures = failures + $4,
+       next_attempt_at = clock_timestamp() + $3 * interval '1 second'
+     WHERE id = $1 AND fence = $2`,
+    [id, fence, pauseSeconds, failed ? 1 : 0],
+  );
+}
+
+/** Lets go of a promoted rotation until its time of grace is over. */
+export async function waitForGrace(database: Queryable, { id, fence }: HeldRotation): Promise<void> {
+  await database.query(
+    'UPDATE public.rotations SET leased_until = NULL, next_attempt_at = grace_ends_at WHERE id = $1 AND fence = $2',
+    [id, fence],
+  );
+}
+
+/** A rotation as readers see it; times are canonical. */
+export interface RotationRow {
+  readonly number: string;
+  readonly id: string;
+  readonly secretType: SecretType;
+  readonly secretName: string;
+  readonly generation: number;
+  readonly status: RotationStatus;
+  readonly rotatedAt: string | null;
+  readonly rotatedBy: string | null;
+  readonly reason: string | null;
+  readonly plannedAt: string;
+  readonly graceEndsAt: string | null;
+  readonly steps: readonly { readonly status: RotationStatus; readonly at: string; readonly note: string | null }[];
+}
+
+const rowColumns = `number, id, "secretType", "secretName", generation, status, "rotatedAt", "rotatedBy", reason, "plannedAt",
+  "graceEndsAt", steps`;
+
+const rowSource = `(SELECT rotation.number, rotation.id, secret.type AS "secretType", secret.name AS "secretName",
+    rotation.generation, rotation.status, rotation.rotated_at AS "rotatedAt", rotation.requested_by AS "rotatedBy",
+    rotation.reason, rotation.planned_at AS "plannedAt", rotation.grace_ends_at AS "graceEndsAt",
+    (SELECT coalesce(jsonb_agg(jsonb_build_object('status', step.status, 'note', step.note, 'at',
+       to_char(step.at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY step.step), '[]')
+     FROM public.rotation_steps AS step WHERE step.rotation = rotation.id) AS steps
+  FROM public.rotations AS rotation JOIN public.secrets AS secret ON secret.id = rotation.secret) AS listed`;
+
+/** Rotations, the newest first. */
+export function readRotations(
+  database: Queryable,
+  request: NumberedPageRequest & { readonly type: SecretType | null; readonly name: string | null },
+): Promise<NumberedPage<RotationRow>> {
+  const conditions = ['($1::text IS NULL OR "secretType" = $1)', '($2::text IS NULL OR "secretName" = $2)'];
+  const list = {
+    name: 'rotations',
+    columns: rowColumns,
+    from: rowSource,
+    conditions,
+    values: [request.type, request.name],
+  };
+  return readNumberedPage(database, list, request);
+}
+
+export async function readRotation(database: Queryable, id: string): Promise<RotationRow | null> {
+  const found = await database.query<RotationRow>(`SELECT ${rowColumns} FROM ${rowSource} WHERE id::text = $1`, [id]);
+  return found.rows[0] ?? null;
+}

@@ -1,0 +1,24 @@
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { Append } from '../access/request-calls.js';
+import type { Clock } from '../clock.js';
+import type { Rotator, SecretType } from '../core/rotation.js';
+import type { KeyRing } from '../access/key-ring.js';
+
+/** What rotating secrets needs; built by open-secrets.ts. */
+export interface SecretServices {
+  readonly database: pg.Pool;
+  readonly append: Append;
+  readonly ring: KeyRing;
+  readonly rotators: ReadonlyMap<SecretType, Rotator>;
+  /** Names this node among those that share the database, for as long as it runs. */
+  readonly node: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+declare module '../access/request-context.js' {
+  interface Services {
+    readonly secrets: SecretServices;
+  }
+}

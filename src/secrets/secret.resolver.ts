@@ -1,0 +1,193 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Arg, Args, Ctx, ID, Mutation, Query, Resolver, Root, Subscription } from 'type-graphql';
+import { Audited, auditReaders, currentCall } from '../access/audited.js';
+import { Role } from '../access/principal.js';
+import type { RequestContext } from '../access/request-context.js';
+import type { SecretType } from '../core/rotation.js';
+import { DaybookError } from '../errors.js';
+import { ForwardPageArgs, numberedConnection, type Connection } from '../graphql/connection.js';
+import { disclose } from './disclose-secret.js';
+import { registerSecret } from './register-secret.js';
+import { requestRotation, rollBackRotation } from './request-rotation.js';
+import { readPolicies, updatePolicy, type PolicyRow } from './rotation-policies.js';
+import { readRotation, readRotations, type RotationRow } from './rotation-rows.js';
+import { carryOut } from './rotation-machine.js';
+import { readSchedule, type ScheduleEntry } from './run-schedule.js';
+import {
+  ReadSecretInput,
+  ReadSecretPayload,
+  RegisterSecretInput,
+  RegisterSecretPayload,
+  RollBackRotationInput,
+  RotateSecretInput,
+  RotateSecretPayload,
+  RotationPolicy,
+  RotationRecord,
+  RotationRecordConnection,
+  RotationScheduleEntry,
+  SecretTypeEnum,
+  UpdateRotationPolicyInput,
+  UpdateRotationPolicyPayload,
+} from './secret.type.js';
+
+/** Between two looks at a rotation that somebody follows, in milliseconds. */
+const lookIntervalMs = 500;
+const ended = new Set(['REVOKED', 'FAILED', 'ROLLED_BACK']);
+const daySeconds = 86_400;
+
+@Resolver()
+export class SecretResolver {
+  @Query(() => [RotationScheduleEntry], {
+    description: 'Every secret with when it is rotated next, the most urgent first.',
+  })
+  @Audited('READ', auditReaders)
+  rotationSchedule(@Ctx() { services }: RequestContext): Promise<ScheduleEntry[]> {
+    return readSchedule(services.database, services.clock.nowMs());
+  }
+
+  @Query(() => RotationRecordConnection, { description: 'Rotations, newest first.' })
+  @Audited('READ', auditReaders)
+  async rotationHistory(
+    @Arg('secretType', () => SecretTypeEnum, { nullable: true }) type: SecretType | undefined,
+    @Arg('secretName', () => String, { nullable: true }) name: string | undefined,
+    @Args(() => ForwardPageArgs) page: ForwardPageArgs,
+    @Ctx() { services }: RequestContext,
+  ): Promise<Connection> {
+    const request = { ...page, type: type ?? null, name: name ?? null };
+    return numberedConnection(await readRotations(services.database, request));
+  }
+
+  @Query(() => [RotationPolicy], { description: 'Policies of types, then those of single secrets.' })
+  @Audited('READ', auditReaders)
+  async rotationPolicies(@Ctx() { services }: RequestContext): Promise<object[]> {
+    return (await readPolicies(services.database)).map(shownPolicy);
+  }
+
+  @Mutation(() => RotateSecretPayload, {
+    description: 'Rotates a secret now; answers when the new value is current, or why not.',
+  })
+  @Audited('EXECUTE', [Role.ADMIN])
+  async rotateSecret(
+    @Arg('input', () => RotateSecretInput) input: RotateSecretInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ rotation: RotationRow }> {
+    const { secrets, shutdown } = context.services;
+    const rotation = await requestRotation(recordedWith(context), {
+      type: input.secretType as SecretType,
+      name: input.secretName,
+      reason: input.reason ?? null,
+      requestedBy: context.calls.origin.actor ?? 'unknown',
+      origin: context.calls.origin,
+    });
+    return { rotation: await carryOut(secrets, rotation, input.newValue ?? null, shutdown) };
+  }
+
+  @Mutation(() => RotateSecretPayload, { description: 'Goes back to the value before, while it is valid.' })
+  @Audited('EXECUTE', [Role.ADMIN])
+  async rollBackRotation(
+    @Arg('input', () => RollBackRotationInput) { rotationId, reason }: RollBackRotationInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ rotation: RotationRow }> {
+    const request = { rotationId, reason, origin: context.calls.origin };
+    return { rotation: await rollBackRotation(recordedWith(context), request) };
+  }
+
+  @Mutation(() => UpdateRotationPolicyPayload, { description: 'Changes a policy; what is not given stays as it is.' })
+  @Audited('UPDATE', [Role.ADMIN])
+  async updateRotationPolicy(
+    @Arg('input', () => UpdateRotationPolicyInput) input: UpdateRotationPolicyInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ policy: object }> {
+    const policy = await updatePolicy(
+      recordedWith(context),
+      {
+        secretType: input.secretType as SecretType,
+        secretName: input.secretName ?? null,
+        rotationIntervalDays: input.rotationIntervalDays ?? undefined,
+        graceSeconds: input.gracePeriodDays === undefined ? undefined : input.gracePeriodDays * daySeconds,
+        autoRotate: input.autoRotate ?? undefined,
+        window: input.window ?? undefined,
+      },
+      context.calls.origin,
+    );
+    return { policy: shownPolicy(policy) };
+  }
+
+  @Mutation(() => RegisterSecretPayload, {
+    description: 'Registers a secret with the value it has now, to be rotated.',
+  })
+  @Audited('CREATE', [Role.ADMIN])
+  async registerSecret(
+    @Arg('input', () => RegisterSecretInput) input: RegisterSecretInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ schedule: ScheduleEntry | undefined }> {
+    const { secrets, clock, database } = context.services;
+    const type = input.secretType as SecretType;
+    const rotator = secrets.rotators.get(type);
+    if (rotator === undefined) throw new DaybookError('BAD_USER_INPUT', `this node rotates no ${type} secrets`);
+    const settings = Object.fromEntries((input.settings ?? []).map(({ name, value }) => [name, value]));
+    const adopted = await rotator.adopt({ name: input.secretName, settings });
+    await registerSecret(
+      { ...secrets, ...recordedWith(context) },
+      {
+        type,
+        name: input.secretName,
+        settings,
+        value: input.value === undefined ? null : Buffer.from(input.value),
+        ...adopted,
+        origin: context.calls.origin,
+      },
+    );
+    const schedule = await readSchedule(database, clock.nowMs());
+    return { schedule: schedule.find((one) => one.secretType === type && one.secretName === input.secretName) };
+  }
+
+  @Mutation(() => ReadSecretPayload, {
+    description: 'The current value of a secret. Each reading is on the record with its reason.',
+  })
+  @Audited('READ', [Role.ADMIN])
+  readSecret(
+    @Arg('input', () => ReadSecretInput) input: ReadSecretInput,
+    @Ctx() context: RequestContext,
+  ): Promise<{ generation: number; value: string | null }> {
+    const { secrets } = context.services;
+    const request = { type: input.secretType as SecretType, name: input.secretName, reason: input.reason };
+    return disclose({ ...secrets, ...recordedWith(context) }, request, context.calls.origin);
+  }
+
+  @Subscription(() => RotationRecord, {
+    description: 'A rotation each time it takes a step, until it has ended.',
+    subscribe: ({ args, context }) =>
+      follow(context as RequestContext, String((args as { rotationId: string }).rotationId)),
+  })
+  rotationProgress(@Root() rotation: RotationRow, @Arg('rotationId', () => ID) _rotationId: string): RotationRow {
+    return rotation;
+  }
+}
+
+/** What is changed and the call's own entry commit together. */
+function recordedWith(context: RequestContext) {
+  const call = currentCall(context);
+  return {
+    database: context.services.database,
+    append: (request: Parameters<typeof context.calls.appendWithCall>[1]) =>
+      context.calls.appendWithCall(call, request),
+  };
+}
+
+function shownPolicy({ graceSeconds, ...policy }: PolicyRow): object {
+  return { ...policy, gracePeriodDays: graceSeconds / daySeconds };
+}
+
+async function* follow({ services }: RequestContext, id: string): AsyncGenerator<RotationRow> {
+  let seen = '';
+  while (!services.shutdown.aborted) {
+    const rotation = await readRotation(services.database, id);
+    if (rotation === null) throw new DaybookError('NOT_FOUND', 'there is no such rotation: rotationHistory lists them');
+    const state = `${rotation.status} ${rotation.steps.length}`;
+    if (state !== seen) yield rotation;
+    seen = state;
+    if (ended.has(rotation.status)) return;
+    await delay(lookIntervalMs, undefined, { signal: services.shutdown }).catch(() => undefined);
+  }
+}
