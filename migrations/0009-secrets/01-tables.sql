@@ -125,7 +125,7 @@ CREATE TABLE public.rotation_notices (
 -- Keys that rotate overlap: of each generation there is one.
 ALTER TABLE public.signing_keys ADD COLUMN generation integer NOT NULL DEFAULT 1;
 DROP INDEX public.signing_keys_current;
-CREATE UNIQUE INDEX signing_keys_generation_key ON public.signing_keys (log, generation);
+CREATE UNIQUE INDEX signing_keys_generation_key ON public.signing_keys (log, generation) WHERE valid_until IS NULL;
 ALTER TABLE public.api_keys ADD COLUMN generation integer NOT NULL DEFAULT 1;
 DROP INDEX public.api_keys_name_key;
 CREATE UNIQUE INDEX api_keys_name_key ON public.api_keys (name, generation) WHERE revoked_at IS NULL;

@@ -71,6 +71,10 @@ BEGIN
     IF TG_TABLE_NAME = 'api_keys' AND EXISTS (SELECT FROM public.api_keys WHERE name = new_key ->> 'name' AND revoked_at IS NULL) THEN
       RAISE EXCEPTION 'a valid key has this name' USING ERRCODE = '23505', CONSTRAINT = 'api_keys_name_key';
     END IF;
+    IF TG_TABLE_NAME = 'signing_keys' AND (new_key ->> 'valid_until') IS NULL AND EXISTS (
+         SELECT FROM public.signing_keys WHERE log = new_key ->> 'log' AND valid_until IS NULL) THEN
+      RAISE EXCEPTION 'the log has a key that signs' USING ERRCODE = '23505', CONSTRAINT = 'signing_keys_generation_key';
+    END IF;
     RETURN NEW;
   END IF;
   IF EXISTS (SELECT FROM public.secrets AS secret JOIN public.rotations AS rotation ON rotation.secret = secret.id

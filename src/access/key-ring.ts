@@ -41,7 +41,7 @@ export class KeyRing {
     this.#root = root;
   }
 
-  /** Reads the encryption keys and makes the first one. Throws SIGNING_UNAVAILABLE where another root key wrapped them. */
+  /** Reads the encryption keys and makes the first one. */
   static async open(database: Queryable, root: RootKey): Promise<KeyRing> {
     const ring = new KeyRing(database, root);
     await ring.refresh();
@@ -62,14 +62,21 @@ export class KeyRing {
     const keys = new Map<number, Uint8Array>();
     for (const { generation, wrapped } of found.rows) {
       if (wrapped === null) continue;
-      const known = this.#keys.get(generation);
-      keys.set(
-        generation,
-        known ?? (await this.#root.unwrap(Buffer.from(wrapped, 'hex'), contextOfGeneration(generation))),
-      );
+      const key = this.#keys.get(generation) ?? (await this.#unwrapKey(generation, wrapped));
+      if (key !== null) keys.set(generation, key);
     }
     this.#keys = keys;
-    this.#newest = Math.max(0, ...keys.keys());
+    this.#newest = found.rows.at(-1)?.generation ?? 0;
+  }
+
+  /** Null where another root key wrapped it: such a node serves, but reads and rotates no secrets. */
+  async #unwrapKey(generation: number, wrapped: string): Promise<Uint8Array | null> {
+    try {
+      return await this.#root.unwrap(Buffer.from(wrapped, 'hex'), contextOfGeneration(generation));
+    } catch (error) {
+      if (error instanceof DaybookError && error.code === 'SIGNING_UNAVAILABLE') return null;
+      throw error;
+    }
   }
 
   /** A new encryption key, wrapped by the root key, to be stored as `generation`. Hex. */
@@ -137,7 +144,10 @@ export class KeyRing {
   #get(generation: number): Uint8Array {
     const key = this.#keys.get(generation);
     if (key !== undefined) return key;
-    throw new DaybookError('SIGNING_UNAVAILABLE', `the encryption key of generation ${generation} was destroyed`);
+    throw new DaybookError(
+      'SIGNING_UNAVAILABLE',
+      `the encryption key of generation ${generation} was destroyed, or this node has another root key`,
+    );
   }
 
   /** Nodes that start together make one. */

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parseVerifierKey } from '../../src/core/verifier-key.js';
 import { serviceOrigin } from '../../src/integrity/integrity-entry.js';
+import { pino } from 'pino';
+import { LogTail } from '../../src/ledger/tail-log.js';
 import { openFeed } from '../../src/ledger/feed.js';
 import { createPack } from '../../src/packs/create-packs.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
@@ -116,7 +118,14 @@ describe('where entries were archived and removed', () => {
   });
 
   test('a feed from before them ends in CURSOR_EXPIRED, one from the first that is left goes on', async () => {
-    const tail = service.context.services.tails.audit;
+    // A tail of its own: that of the node may still have them in memory.
+    await using tail = new LogTail({
+      url: service.database.urls.application,
+      logger: pino({ level: 'silent' }),
+      onBroken: () => undefined,
+      log: 'audit',
+    });
+    await tail.start();
     const read = async (after: bigint) => {
       for await (const frame of await openFeed({ tail, batch: 10, after })) return frame;
       return null;

@@ -18,6 +18,13 @@ const schema = buildDaybookSchema();
 const reviewed: Reviewed = {
   'CreateApiKeyInput.name': 'the name of the key; its secret is made by the service',
   'CreateApiKeyInput.expiresAt': 'a time',
+  'Query.rotationHistory(secretName)': 'names a secret',
+  'Query.rotationHistory(secretType)': 'the type of a secret',
+  ...Object.fromEntries(
+    [...inputsOf(schema).keys()]
+      .filter((name) => /Input\.secret(Name|Type)$/.test(name))
+      .map((name) => [name, 'says which secret is meant, and holds none']),
+  ),
   ...Object.fromEntries(
     [...inputsOf(schema).keys()]
       .filter((name) => name.endsWith('.idempotencyKey'))

@@ -31,11 +31,14 @@ const values: InputValues = {
   sourceIp: '192.0.2.7',
   confidence: '0.5',
   rationale: 'The price rose above its moving average of fifty days.',
+  reason: 'asked for by a generated call',
+  timeZone: 'UTC',
 };
 
 const ofScalars: Readonly<Record<string, () => unknown>> = {
   Boolean: () => true,
   Int: () => 1,
+  Float: () => 1.5,
   BigInt: () => '0',
   Decimal: () => '1.5',
   Date: () => '2020-01-05',
