@@ -36,10 +36,13 @@ const prepared: Readonly<Record<string, (call: Call) => Promise<InputValues>>> =
     return { id: placed.data?.placeLegalHold.hold.id };
   },
   rollBackRotation: async (call) => {
-    const rotated = await call(
+    // Refused while the one before is in its grace period, which then can be rolled back.
+    await call(
       'mutation { rotateSecret(input: { secretType: SIGNING_KEY, secretName: "signals" }) { rotation { id } } }',
     );
-    return { rotationId: rotated.data?.rotateSecret?.rotation.id ?? 'none' };
+    const { data } = await call('{ rotationHistory(secretName: "signals", first: 10) { nodes { id status } } }');
+    const rotations = (data?.rotationHistory?.nodes ?? []) as { id: string; status: string }[];
+    return { rotationId: rotations.find(({ status }) => status === 'ROTATED')?.id ?? 'none' };
   },
   rotateSecret: () => Promise.resolve({ secretType: 'SIGNING_KEY', secretName: 'audit', newValue: undefined }),
   updateRotationPolicy: () => Promise.resolve({ secretName: undefined, from: '09:00', to: '10:00' }),
