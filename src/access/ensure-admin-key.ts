@@ -65,6 +65,11 @@ async function makeAdminKey(
   // Written first: a crash between the two leaves a file whose key is not valid yet, and the next start makes a new one.
   if (configuredKey === undefined) await writeFile(file, `${key.secret}\n`, { mode: 0o600 });
   const taken = await database.query("SELECT FROM public.api_keys WHERE name = 'admin' AND revoked_at IS NULL");
+  // Looked at once more: who took the name since the first look is the node that made the key.
+  if (taken.rowCount !== 0 && configuredKey === undefined && (await isKnown(options, key.hash))) {
+    await rm(file, { force: true });
+    return null;
+  }
   const name = taken.rowCount === 0 ? 'admin' : `admin-${id.slice(0, 8)}`;
   await options.append({
     callEntries: [
