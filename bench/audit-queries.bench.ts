@@ -11,7 +11,9 @@ import { storeAuditLog } from './store-audit-log.js';
 
 const entriesOfSmall = 100_000;
 const pageRows = 50;
-const pageRounds = 15;
+const pageRounds = 11;
+/** Of a few milliseconds the scheduler can take many: a round counts the fastest of so many reads. */
+const readsPerRound = 4;
 const totalsRounds = 5;
 const warmUpRounds = 3;
 const target = { atMost: 2 };
@@ -135,7 +137,7 @@ export const auditQueries: Bench = async (context) => {
   };
   const line = { bench: 'audit-queries', baselineIs: `${small.entries} entries`, unit: 'ms' };
   for (const [what, query] of Object.entries(queries)) {
-    const samples = await inTurns(what, pageRounds, (log) => timeOf(() => readOnePage(log, query, log.client)));
+    const samples = await inTurns(what, pageRounds, (log) => fastestOf(() => readOnePage(log, query, log.client)));
     const name = `${what}: page of ${pageRows}, ${large.entries} entries`;
     lines.push({
       ...compare(samples, 'large', 'small', { ...line, what: name, target }),
@@ -171,6 +173,12 @@ async function fillLog({ signal, progress }: BenchContext, entries: number): Pro
   if (middle === undefined || last === undefined) throw new Error(`the log has fewer than ${entries} entries`);
   const owned = stack.move();
   return { client, entries, middle, last, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+async function fastestOf(run: () => Promise<unknown>): Promise<number> {
+  const times: number[] = [];
+  for (let read = 0; read < readsPerRound; read += 1) times.push(await timeOf(run));
+  return Math.min(...times);
 }
 
 async function timeOf(run: () => Promise<unknown>): Promise<number> {

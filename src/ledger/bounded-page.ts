@@ -78,15 +78,16 @@ interface Reach {
 }
 
 /**
- * Reads the entries that match, in index order, and never looks at more than 21,000 of them, or 4,000 by an index. Each window goes by the index
- * that gets farthest with its share of entries, so that a rare value is found at once wherever it lies. Entries never
- * change and are only added at the end, so that several statements see what one would.
+ * Reads the entries that match, in index order, and never looks at more than 21,000 of them, or 4,000 by an index. Each window
+ * goes by the index that gets farthest with its share of entries, so that a rare value is found at once wherever it lies.
+ * Entries never change and are only added at the end, so that several statements see what one would.
  */
 export async function readBounded<Row extends object>(
   database: Queryable,
-  request: BoundedRead,
+  asked: BoundedRead,
 ): Promise<BoundedRows<Row>> {
-  const conjuncts = conjunctsOf(request.condition);
+  const conjuncts = conjunctsOf(asked.condition);
+  const request = { ...asked, condition: withoutIndexEnds(conjuncts) };
   const range = await readStretch(database, request, conjuncts.filter(boundsIndex));
   if (range === null || request.rowsMax === 0) return { rows: [], lookedUpTo: null };
   const remaining = conjuncts.filter((part) => !boundsIndex(part));
@@ -103,6 +104,11 @@ export async function readBounded<Row extends object>(
     if (rows !== null) return { rows, lookedUpTo: null };
   }
   return readWindows<Row>(database, request, range, anchors.slice(0, anchorsMax));
+}
+
+/** The stretch says already where in the log a time lies: no statement looks for it again. */
+function withoutIndexEnds(conjuncts: readonly Condition[]): Condition {
+  return { kind: 'and', parts: conjuncts.map((part) => (boundsIndex(part) ? { ...part, risesIn: undefined } : part)) };
 }
 
 async function readWindows<Row extends object>(
