@@ -1,8 +1,9 @@
 import type { AuditRow } from '../ledger/rows.js';
-import { encodeEcs, encodePlainEcs } from './encode-ecs.js';
+import { encodePlainEcs } from './encode-ecs.js';
 import { textOf } from './entry-facts.js';
 import { HttpPoster, takeParts } from './http-post.js';
 import { readConfigured, readSecretText } from './read-secret.js';
+import { ecsDocumentOf } from './shared-encoding.js';
 import type { ElasticsearchSinkConfig } from './sink-config.js';
 import { sinkRefused, sinkUnavailable, type SinkTarget } from './sink-target.js';
 
@@ -53,7 +54,7 @@ export class ElasticsearchTarget implements SinkTarget {
 
   async deliver(rows: readonly AuditRow[], signal: AbortSignal): Promise<number> {
     const whole = takeParts(
-      rows.map((row) => operation(row, encodeEcs(row))),
+      rows.map((row) => operation(row, ecsDocumentOf(row))),
       bodyBytesMax,
     );
     const taken = rows.slice(0, whole.length);
@@ -93,7 +94,7 @@ export class ElasticsearchTarget implements SinkTarget {
     signal: AbortSignal,
   ): Promise<{ row: AuditRow; answer: ItemAnswer }[]> {
     if (this.#poster === null) throw sinkUnavailable(this.#target, 'not open');
-    const { status, body } = await this.#poster.post(operations.join(''), this.#headers, signal);
+    const { status, body } = await this.#poster.post(Buffer.from(operations.join('')), this.#headers, signal);
     if (status !== 200) throw sinkUnavailable(this.#target, `answers ${status}`);
     const answers = parseAnswers(body);
     if (answers?.length !== rows.length) throw sinkUnavailable(this.#target, 'answers with something else than a bulk');

@@ -64,16 +64,10 @@ function cefOf(row: AuditRow, product: Product, charactersMax: number): string {
     ...labelled('cs6', 'details', fits ? row.details : JSON.stringify(digestOf(row.details))),
   ];
   const summary = shortened(summaryOf(row), nameCharactersMax);
-  const header = ['Daybook', product.name, product.version, row.event, summary];
-  return [
-    'CEF:0',
-    ...header.map(escapeHeader),
-    severities[severityOf(row, details)],
-    extension
-      .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => `${key}=${escapeExtension(value ?? '')}`)
-      .join(' '),
-  ].join('|');
+  const header = ['Daybook', product.name, product.version, row.event, summary].map(escapeHeader).join('|');
+  let text = '';
+  for (const [key, value] of extension) if (value !== undefined) text += ` ${key}=${escapeExtension(value)}`;
+  return `CEF:0|${header}|${severities[severityOf(row, details)]}|${text.slice(1)}`;
 }
 
 function labelled(key: string, label: string, value: string | undefined): readonly (readonly [string, string])[] {
@@ -91,6 +85,7 @@ function escapeHeader(text: string): string {
 }
 
 function escapeExtension(text: string): string {
+  if (!/[\\=\r\n]/.test(text)) return text;
   return text
     .replace(/[\\=]/g, (character) => `\\${character}`)
     .replaceAll('\r', '\\r')

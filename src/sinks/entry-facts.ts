@@ -1,6 +1,5 @@
 import { hash } from 'node:crypto';
 import { isIP } from 'node:net';
-import { parseTimestamp } from '../core/timestamp.js';
 import type { AuditRow } from '../ledger/rows.js';
 
 /** How much attention an entry deserves. */
@@ -28,9 +27,17 @@ const graveOutcomes: ReadonlySet<string> = new Set([
 ]);
 const refusals: ReadonlySet<string> = new Set(['UNAUTHENTICATED', 'FORBIDDEN', 'LOGIN_FAILED', 'LEDGER_IMMUTABLE']);
 
+/** Sinks share rows, and each encoder looks at the details several times. */
+const parsedDetails = new WeakMap<AuditRow, Details>();
+
 /** The entry's free-form details. They were canonical JSON when they were recorded, so numbers are exact. */
 export function detailsOf(row: AuditRow): Details {
-  return parseRecorded(row.details);
+  let details = parsedDetails.get(row);
+  if (details === undefined) {
+    details = parseRecorded(row.details);
+    parsedDetails.set(row, details);
+  }
+  return details;
 }
 
 /**
@@ -86,9 +93,11 @@ export function userOf(row: AuditRow, details: Details): string | undefined {
   return textOf(details.user) ?? row.actor ?? undefined;
 }
 
-/** Milliseconds since the Unix epoch of a recorded time, cut off. */
+/** Milliseconds since the Unix epoch of a recorded time, which is in canonical form, cut off. */
 export function millisecondsOf(timestamp: string): number {
-  return Number((parseTimestamp(timestamp) ?? 0n) / 1000n);
+  const milliseconds = Date.parse(`${timestamp.slice(0, 23)}Z`);
+  // Only tampering brings another form into the ledger.
+  return Number.isNaN(milliseconds) ? 0 : milliseconds;
 }
 
 /** One line for people: `OrderAccepted AAPL by desk: OK`. */
@@ -114,7 +123,9 @@ export function shortened(text: string, charactersMax: number): string {
 
 /** The members that have a value. */
 export function withoutAbsent<Value extends object>(members: Value): Partial<Value> {
-  return Object.fromEntries(
-    Object.entries(members).filter(([, value]) => value !== undefined && value !== null),
-  ) as Partial<Value>;
+  const present: Partial<Value> = {};
+  for (const name in members) {
+    if (members[name] !== undefined && members[name] !== null) present[name] = members[name];
+  }
+  return present;
 }

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import type { AuditRow } from '../ledger/rows.js';
 import { lockFolder } from '../storage/folder-lock.js';
 import { compress, cutDayFiles, dayFilePath, listDayFiles, syncFolder } from './day-files.js';
-import { encodeEcs, readEcsIndex } from './encode-ecs.js';
-import { encodeJsonlLine, readJsonlIndex } from './encode-jsonl-line.js';
+import { readEcsIndex } from './encode-ecs.js';
+import { readJsonlIndex } from './encode-jsonl-line.js';
 import { sealLine, type LineKey } from './sealed-line.js';
+import { ecsDocumentOf, jsonlLineOf } from './shared-encoding.js';
 import type { FileSinkConfig } from './sink-config.js';
 import { reasonOf, sinkUnavailable, type SinkTarget } from './sink-target.js';
 
@@ -86,7 +87,7 @@ export class FileTarget implements SinkTarget {
   }
 
   #linesOf(rows: readonly AuditRow[]): string {
-    const encode = this.#config.kind === 'ecs' ? encodeEcs : encodeJsonlLine;
+    const encode = this.#config.kind === 'ecs' ? ecsDocumentOf : jsonlLineOf;
     const key = this.#key;
     const lines = rows.map((row) => (key === null ? encode(row) : sealLine(encode(row), row.chainIndex, key)));
     return `${lines.join('\n')}\n`;

@@ -35,15 +35,10 @@ export class HttpPoster implements Disposable {
   }
 
   /** Throws SINK_UNAVAILABLE where no whole answer came. */
-  async post(
-    body: string,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-    path = this.#options.url,
-  ): Promise<HttpAnswer> {
+  async post(body: Buffer, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
     const abort = AbortSignal.any([signal, AbortSignal.timeout(this.#options.timeoutMs)]);
     try {
-      return await this.#exchange(path, Buffer.from(body), headers, abort);
+      return await this.#exchange(body, headers, abort);
     } catch (error) {
       const timedOut = abort.aborted && !signal.aborted;
       throw sinkUnavailable(this.target, timedOut ? 'no answer in time' : reasonOf(error), error);
@@ -54,12 +49,8 @@ export class HttpPoster implements Disposable {
     this.#agent.destroy();
   }
 
-  #exchange(
-    url: URL,
-    body: Buffer,
-    headers: Readonly<Record<string, string>>,
-    signal: AbortSignal,
-  ): Promise<HttpAnswer> {
+  #exchange(body: Buffer, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<HttpAnswer> {
+    const { url } = this.#options;
     const { promise, resolve, reject } = Promise.withResolvers<HttpAnswer>();
     const send = url.protocol === 'https:' ? requestHttps : requestHttp;
     const request = send(

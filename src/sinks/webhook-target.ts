@@ -2,9 +2,9 @@ import { createHmac } from 'node:crypto';
 import type { Clock } from '../clock.js';
 import { timestampFromMs } from '../core/timestamp.js';
 import type { AuditRow } from '../ledger/rows.js';
-import { encodeJsonlLine } from './encode-jsonl-line.js';
 import { HttpPoster, takeParts } from './http-post.js';
 import { readConfigured, readWebhookSecret } from './read-secret.js';
+import { jsonlLineOf } from './shared-encoding.js';
 import type { WebhookSinkConfig } from './sink-config.js';
 import { sinkRefused, sinkUnavailable, type SinkTarget } from './sink-target.js';
 
@@ -15,8 +15,8 @@ const bodyBytesMax = 512 * 1024;
  * The signature of Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over `<id>.<timestamp>.<body>`. `timestamp` is in
  * seconds.
  */
-function signWebhook(secret: Uint8Array, id: string, timestamp: number, body: string): string {
-  return `v1,${createHmac('sha256', secret).update(`${id}.${timestamp}.${body}`).digest('base64')}`;
+function signWebhook(secret: Uint8Array, id: string, timestamp: number, body: Buffer): string {
+  return `v1,${createHmac('sha256', secret).update(`${id}.${timestamp}.`).update(body).digest('base64')}`;
 }
 
 /**
@@ -57,7 +57,7 @@ export class WebhookTarget implements SinkTarget {
   async deliver(rows: readonly AuditRow[], signal: AbortSignal): Promise<number> {
     if (this.#poster === null || this.#secret === null) throw sinkUnavailable(this.#config.name, 'not open');
     for (;;) {
-      const lines = takeParts(rows.slice(0, this.#entriesMax).map(encodeJsonlLine), bodyBytesMax);
+      const lines = takeParts(rows.slice(0, this.#entriesMax).map(jsonlLineOf), bodyBytesMax);
       const { status } = await this.#post(this.#poster, this.#secret, rows, lines, signal);
       if (status >= 200 && status < 300) return lines.length;
       if (status !== 413) throw sinkUnavailable(this.#poster.target, `answers ${status}`);
@@ -88,7 +88,8 @@ export class WebhookTarget implements SinkTarget {
     const nowMs = this.#clock.nowMs();
     const head = { type: 'audit.entries', timestamp: timestampFromMs(nowMs) };
     const range = `"log":"audit","first":${first},"last":${last}`;
-    const body = `${JSON.stringify(head).slice(0, -1)},"data":{${range},"entries":[${lines.join(',')}]}}`;
+    const text = `${JSON.stringify(head).slice(0, -1)},"data":{${range},"entries":[${lines.join(',')}]}}`;
+    const body = Buffer.from(text);
     const id = `audit_${first}_${last}`;
     const timestamp = Math.floor(nowMs / 1_000);
     return poster.post(
