@@ -7,6 +7,7 @@ import { fanOut } from './fan-out.bench.js';
 import { list } from './list.bench.js';
 import { pack } from './pack.bench.js';
 import { retention } from './retention.bench.js';
+import { sinks } from './sinks.bench.js';
 import { proof, seal } from './tree.bench.js';
 import { verify } from './verify.bench.js';
 
@@ -23,4 +24,5 @@ export const benches: Readonly<Record<string, Bench>> = {
   'audit-queries': auditQueries,
   pack,
   retention,
+  sinks,
 };

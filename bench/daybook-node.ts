@@ -1,3 +1,4 @@
+import type { Config } from '../src/config.js';
 import { benchKey, createBenchFolder, type BenchDatabase } from './bench-database.js';
 import { startChild, type Child } from './child.js';
 import type { LoadTarget } from './http-load.js';
@@ -13,11 +14,15 @@ export interface DaybookNode extends AsyncDisposable {
 }
 
 /** Starts a node on the bench's database. `recordsCalls`: false leaves out the entry of each call. */
-export async function startDaybookNode(database: BenchDatabase, recordsCalls = true): Promise<DaybookNode> {
+export async function startDaybookNode(
+  database: BenchDatabase,
+  recordsCalls = true,
+  settings: Partial<Config> = {},
+): Promise<DaybookNode> {
   await using stack = new AsyncDisposableStack();
   const folder = stack.use(await createBenchFolder());
   const child = stack.use(startChild('./servers/daybook.js'));
-  const config = { ...folder.config, databaseUrl: database.urls.superuser, databasePoolSize: poolSize };
+  const config = { ...folder.config, databaseUrl: database.urls.superuser, databasePoolSize: poolSize, ...settings };
   const url = await child.ask<string>('start', { config, recordsCalls } satisfies DaybookOptions);
   const owned = stack.move();
   return {
