@@ -136,6 +136,7 @@ const expectations: readonly Expectation[] = [
   { piece: 'verifierKeys', output: /^daybook\.local\/(signals|audit)\+[0-9a-f]{8}\+\S+\n/ },
   { piece: 'daybook-verify.js proof', output: /proven|valid|verified/i },
   { piece: 'daybook-verify.js log', output: /intact|verified/i, delayed: true },
+  { piece: 'sink list', output: /jsonl/ },
   { piece: 'check-integrity full', output: /OK/ },
   { piece: '-- pack', output: /\(PARTIAL\): \d+ signals, \d+ audit entries, [^]*: verified, \d+ entries\n/ },
   { piece: '/audit/export', output: /^id,userId,action,resource,.*\r\n[^\r]+,admin,/ },
