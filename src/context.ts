@@ -94,7 +94,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
     proofs: proofs.services,
     configSnapshots,
     trace: openTrace(parts),
-    sinks: await openSinks({ ...parts, tail: audit, registry: metrics.registry }, stack),
+    sinks: await openSinks({ ...parts, writer, tail: audit, registry: metrics.registry }, stack),
   };
   const health: HealthSources = {
     database: pool,

@@ -15,6 +15,7 @@ import { registerSinkGauges } from './http/sink-gauges.js';
 import type { LogTail } from './ledger/tail-log.js';
 import { ElasticsearchTarget } from './sinks/elasticsearch-target.js';
 import { FileTarget, makeLogFolder } from './sinks/file-target.js';
+import { giveWayToRecording } from './sinks/give-way.js';
 import { readConfigured, readLineKey, readSecretText, readWebhookSecret } from './sinks/read-secret.js';
 import { replaySink } from './sinks/replay-sink.js';
 import { readSinksFile, type SinkConfig } from './sinks/sink-config.js';
@@ -36,6 +37,8 @@ export interface SinkParts {
   readonly urls: Pick<RoleUrls, 'application'>;
   readonly append: Append;
   readonly tail: LogTail<'audit'>;
+  /** Of this node: while it is busy, sinks wait. */
+  readonly writer: { readonly takenRows: number };
   /** Where the lag of each sink is shown. */
   readonly registry: Registry;
 }
@@ -47,6 +50,7 @@ export interface SinkParts {
 export async function openSinks(parts: SinkParts, stack: AsyncDisposableStack): Promise<SinkServices> {
   const { pool, append, log, tail } = parts;
   const url = parts.urls.application;
+  const giveWay = giveWayToRecording(parts.writer);
   const configured = new Set<number>();
   for (const sink of await listSinks(parts.config)) {
     const target = await openTarget(sink, parts);
@@ -63,7 +67,7 @@ export async function openSinks(parts: SinkParts, stack: AsyncDisposableStack): 
       await replaySink({ database: pool, append }, replay, serviceOrigin());
     };
     const { name } = sink;
-    stack.use(new SinkRunner({ name, number: row.number, target, tail, url, rewind, log })).start();
+    stack.use(new SinkRunner({ name, number: row.number, target, tail, url, rewind, giveWay, log })).start();
     configured.add(row.number);
   }
   registerSinkGauges(parts.registry, async () => {

@@ -52,6 +52,7 @@ export class LedgerWriter implements AsyncDisposable {
   #queue: Pending[] = [];
   #queuedRows = 0;
   #queuedBytes = 0;
+  #takenRows = 0;
   #client: pg.Client | null = null;
   #running: Promise<void> | null = null;
   #closing = false;
@@ -63,6 +64,11 @@ export class LedgerWriter implements AsyncDisposable {
   /** Rows that wait for their transaction. */
   get queuedRows(): number {
     return this.#queuedRows;
+  }
+
+  /** Rows that were taken into a transaction since the writer was made, whatever became of it. */
+  get takenRows(): number {
+    return this.#takenRows;
   }
 
   /**
@@ -111,6 +117,7 @@ export class LedgerWriter implements AsyncDisposable {
       count += 1;
     }
     const batch = this.#queue.splice(0, count);
+    this.#takenRows += rows;
     this.#queuedRows -= rows;
     this.#queuedBytes -= batch.reduce((sum, pending) => sum + pending.bytes, 0);
     return batch;

@@ -5,6 +5,7 @@ import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { isConnectionLost, toDaybookError } from '../ledger/database-errors.js';
 import type { LogTail } from '../ledger/tail-log.js';
+import type { GiveWay } from './give-way.js';
 import { advanceSink, noteFailure, readCursor } from './sink-rows.js';
 import type { SinkTarget } from './sink-target.js';
 
@@ -37,6 +38,8 @@ export interface SinkRunnerOptions {
   /** Moves the sink back where its target lost what it had acknowledged. On the record. */
   readonly rewind: (from: bigint, reason: string) => Promise<void>;
   readonly log: Logger;
+  /** Called before each delivery; where nothing is said, delivery never waits for recording. */
+  readonly giveWay?: GiveWay;
   /** After the first failure, in milliseconds; a second where nothing is said. */
   readonly firstPauseMs?: number;
 }
@@ -145,6 +148,7 @@ export class SinkRunner implements AsyncDisposable {
     let sent = start;
     let dueMs = Infinity;
     let deliveredMs = -Infinity;
+    let caughtUpMs = performance.now();
     const confirm = async (limit: AbortSignal) => {
       if (sent === confirmed) return;
       await target.confirm(limit);
@@ -159,8 +163,10 @@ export class SinkRunner implements AsyncDisposable {
         await tail.waitForMore(sent, signal, Math.min(idleMsMax, Math.max(0, dueMs - now)));
         await this.#noticeReplay(holder, confirmed);
         if (tail.broken !== null && sent >= tail.head) throw tail.broken;
+        caughtUpMs = performance.now();
         continue;
       }
+      await this.#options.giveWay?.(caughtUpMs, signal);
       const batch = target.batchEntriesMax;
       const gatheringMs = deliveredMs + gatherMs - performance.now();
       if (gatheringMs > 0) await tail.waitForMore(sent + BigInt(batch) - 1n, signal, gatheringMs);
