@@ -1,35 +1,37 @@
-import { generateKeyPairSync, randomUUID, sign } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { generateX25519Identity, identityToRecipient } from 'age-encryption';
 import pg from 'pg';
-import { encodeHex } from '../src/core/bytes.js';
-import { plainEncoding } from '../src/core/pack-encoding.js';
-import { encodeManifestSignature } from '../src/core/pack-manifest.js';
-import { encodeVerifierKey, verifierKeyOf } from '../src/core/verifier-key.js';
+import { plainEncoding, type PackDecoders, type PackEncoding } from '../src/core/pack-encoding.js';
 import { verifyPack } from '../src/core/verify-pack.js';
 import { ledgerConnection } from '../src/db/pool.js';
 import { integrateTiles } from '../src/ledger/integrate-tiles.js';
-import { readTreeRoot } from '../src/ledger/tree-nodes.js';
-import { beginSnapshot, endSnapshot } from '../src/ledger/verify-snapshot.js';
-import { buildPack } from '../src/packs/build-pack.js';
-import { readRangeStart, type PackRange } from '../src/packs/pack-range.js';
-import { encodeCheckpoint } from '../src/core/checkpoint.js';
-import { encodeNote } from '../src/core/signed-note.js';
+import { ageDecoder } from '../src/packs/age.js';
+import { gunzip } from '../src/verifier/gunzip.js';
 import { readPackFolder } from '../src/verifier/read-pack.js';
 import { startBenchDatabase } from './bench-database.js';
+import { startChild } from './child.js';
 import type { Bench, BenchContext, Comparison } from './comparison.js';
-import { compare, measureInTurns } from './measure-pairs.js';
+import { compare, measureInTurns, type Samples } from './measure-pairs.js';
+import { keyOf, makeManifest, makePack, type PackPlace } from './sample-packs.js';
+import type { PackMemoryOptions } from './servers/pack-memory.js';
 import { storeEntriesInBulk } from './store-in-bulk.js';
 
 const entriesOfDay = 10_000;
 const entriesOfLarge = 1_000_000;
 const fetchRows = 500;
+const packsBeside = 20;
 /** The day's pack of 10,000 entries is to be there in 3 s. */
 const dayMsMax = 3_000;
 const memoryGrowthMbMax = 64;
+
+/** A manifest of so many files, written, hashed, listed and signed, is to be there in 1 s. */
+const filesOfManifest = 100;
+const manifestMsMax = 1_000;
 
 /** Building a day's pack: against copying the same bodies into a file, and how time and memory grow with the day. */
 export const pack: Bench = async (context) => {
@@ -43,7 +45,13 @@ export const pack: Bench = async (context) => {
     await client.connect();
     try {
       await integrateTiles(client, 'audit', entriesOfLarge, entriesOfLarge);
-      return await measure(context, client, folder);
+      const identity = await generateX25519Identity();
+      const sealed: PackEncoding = { compression: 'gzip', recipients: [await identityToRecipient(identity)] };
+      const place: Place = { client, folder, url: database.urls.application, sealed };
+      await makePack(place, entriesOfDay, plainEncoding, (pack) => assertVerified(pack, {}));
+      const decoders = { gzip: gunzip, age: ageDecoder([identity]) };
+      await makePack(place, entriesOfDay, sealed, (pack) => assertVerified(pack, decoders));
+      return [...compareDay(await measureDay(context, place)), ...(await measureLarge(context, place))];
     } finally {
       await client.end();
     }
@@ -52,69 +60,95 @@ export const pack: Bench = async (context) => {
   }
 };
 
-async function measure(context: BenchContext, client: pg.Client, folder: string): Promise<Comparison[]> {
-  const { progress, signal } = context;
-  await makePack(client, folder, entriesOfDay, true);
-  const samples = await measureInTurns({
+interface Place extends PackPlace {
+  /** Compressed and encrypted. */
+  readonly sealed: PackEncoding;
+}
+
+async function measureDay({ progress, signal }: BenchContext, place: Place): Promise<Samples> {
+  const lines = await readDay(place.client);
+  return measureInTurns({
     progress,
     signal,
     doing: `packing ${entriesOfDay} entries`,
     rounds: 5,
     warmUpRounds: 2,
     measure: {
-      packing: () => timed(() => makePack(client, folder, entriesOfDay)),
-      copying: () => timed(() => copyBodies(client, folder, entriesOfDay)),
+      packing: () => timed(() => makePack(place, entriesOfDay, plainEncoding)),
+      sealing: () => timed(() => makePack(place, entriesOfDay, place.sealed)),
+      copying: () => timed(() => copyBodies(place.client, place.folder, entriesOfDay)),
       limit: () => Promise.resolve(dayMsMax),
+      listing: () => timed(() => makeManifest(place.folder, lines, filesOfManifest)),
+      manifestLimit: () => Promise.resolve(manifestMsMax),
     },
   });
-  const memoryBefore = await peakMegabytes(() => makePack(client, folder, entriesOfDay));
-  progress(0, `packing ${entriesOfLarge} entries`);
-  const large: { ms: number; megabytes: number }[] = [];
-  for (let round = 0; round < 3; round += 1) {
-    signal.throwIfAborted();
-    const startedMs = performance.now();
-    const megabytes = await peakMegabytes(() => makePack(client, folder, entriesOfLarge));
-    large.push({ ms: performance.now() - startedMs, megabytes });
-  }
-  const perEntry = (ms: number, entries: number) => (ms * 1_000) / entries;
-  const growth = {
-    large: large.map(({ ms }) => perEntry(ms, entriesOfLarge)),
-    day: (samples.packing ?? []).slice(0, large.length).map((ms) => perEntry(ms, entriesOfDay)),
-  };
-  const memory = {
-    growth: large.map(({ megabytes }) => Math.max(0, megabytes - memoryBefore)),
-    limit: large.map(() => memoryGrowthMbMax),
+}
+
+function compareDay(samples: Samples): Comparison[] {
+  const line = { bench: 'pack', unit: 'ms', what: `evidence pack of ${entriesOfDay} entries` } as const;
+  const sealedLine = { ...line, what: `${line.what}, compressed and encrypted` };
+  const manifestLine = {
+    ...line,
+    what: `manifest of ${filesOfManifest} files with that day's bytes, written and signed`,
   };
   return [
-    compare(samples, 'packing', 'limit', {
-      bench: 'pack',
-      what: `evidence pack of ${entriesOfDay} entries`,
-      baselineIs: 'limit',
-      unit: 'ms',
-      target: { atMost: 1 },
-    }),
+    compare(samples, 'packing', 'limit', { ...line, baselineIs: 'limit', target: { atMost: 1 } }),
+    compare(samples, 'sealing', 'limit', { ...sealedLine, baselineIs: 'limit', target: { atMost: 1 } }),
     compare(samples, 'packing', 'copying', {
-      bench: 'pack',
-      what: `evidence pack of ${entriesOfDay} entries`,
+      ...line,
       baselineIs: 'reading the same bodies into a file',
-      unit: 'ms',
       target: null,
     }),
-    compare(growth, 'large', 'day', {
+    compare(samples, 'listing', 'manifestLimit', { ...manifestLine, baselineIs: 'limit', target: { atMost: 1 } }),
+  ];
+}
+
+/** Small packs are made right before and after each large one, so that what disturbs the machine disturbs both. */
+async function measureLarge(context: BenchContext, place: Place): Promise<Comparison[]> {
+  const [large, day]: [number[], number[]] = [[], []];
+  const makeDays = async () => {
+    for (let pack = 0; pack < packsBeside; pack += 1) await makePack(place, entriesOfDay, plainEncoding);
+  };
+  for (let round = 0; round < 3; round += 1) {
+    context.signal.throwIfAborted();
+    context.progress(0, `packing ${entriesOfLarge} entries`);
+    const before = await timed(makeDays);
+    large.push(((await timed(() => makePack(place, entriesOfLarge, plainEncoding))) * 1_000) / entriesOfLarge);
+    const after = await timed(makeDays);
+    day.push(((before + after) * 1_000) / (2 * packsBeside * entriesOfDay));
+  }
+  const samples: Samples = {
+    large,
+    day,
+    plain: [await measureGrowth(context, place.url, plainEncoding)],
+    sealed: [await measureGrowth(context, place.url, place.sealed)],
+    limit: [memoryGrowthMbMax],
+  };
+  const memory = { bench: 'pack', baselineIs: 'limit', unit: 'MB', target: { atMost: 1 } } as const;
+  const what = `peak memory of a pack of ${entriesOfLarge} over that of ${entriesOfDay} entries`;
+  return [
+    compare(samples, 'large', 'day', {
       bench: 'pack',
       what: `an entry of a pack of ${entriesOfLarge}`,
       baselineIs: `an entry of a pack of ${entriesOfDay}`,
       unit: 'µs',
       target: { atMost: 1.5 },
     }),
-    compare(memory, 'growth', 'limit', {
-      bench: 'pack',
-      what: `peak memory over that of ${entriesOfDay} entries`,
-      baselineIs: 'limit',
-      unit: 'MB',
-      target: { atMost: 1 },
-    }),
+    compare(samples, 'plain', 'limit', { ...memory, what }),
+    compare(samples, 'sealed', 'limit', { ...memory, what: `${what}, compressed and encrypted` }),
   ];
+}
+
+/** MiB that the pack of the large day takes more than that of the small one, each made by a process of its own. */
+async function measureGrowth({ progress, signal }: BenchContext, url: string, encoding: PackEncoding): Promise<number> {
+  const peakOf = async (entries: number): Promise<number> => {
+    signal.throwIfAborted();
+    progress(0, `packing ${entries} entries in a process of its own`);
+    await using child = startChild('./servers/pack-memory.js');
+    return await child.ask<number>('peakOf', { url, entries, encoding } satisfies PackMemoryOptions);
+  };
+  const day = await peakOf(entriesOfDay);
+  return (await peakOf(entriesOfLarge)) - day;
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -123,74 +157,17 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - startedMs;
 }
 
-/** Highest resident size while `work` runs, looked at every 20 ms. */
-async function peakMegabytes(work: () => Promise<unknown>): Promise<number> {
-  let peak = 0;
-  const look = () => {
-    peak = Math.max(peak, process.memoryUsage.rss());
-  };
-  const timer = setInterval(look, 20);
-  try {
-    await work();
-    look();
-    return peak / 2 ** 20;
-  } finally {
-    clearInterval(timer);
-  }
-}
-
-const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-const rawPublicKey = Uint8Array.from(publicKey.export({ format: 'der', type: 'spki' }).subarray(12));
-const keyOf = (log: string) => verifierKeyOf(`bench.example/${log}`, rawPublicKey);
-
-/** Builds the pack of the log's first `entries`, and verifies what it built where `check` says so. */
-async function makePack(client: pg.Client, folder: string, entries: number, check = false): Promise<void> {
-  const place = join(folder, randomUUID());
-  const audit = await rangeOf(client, 'audit', entries);
-  const signals = await rangeOf(client, 'signals', 0);
-  await beginSnapshot(client);
-  const now = '2026-11-20T00:00:00.000000Z';
-  try {
-    await buildPack({
-      folder: place,
-      kind: 'DAY',
-      date: '2026-11-19',
-      period: { from: '2026-11-19T00:00:00.000000Z', to: now },
-      client,
-      ranges: { audit, signals },
-      anchors: [],
-      anchorEvidence: [],
-      configSnapshot: '{}',
-      configDiff: '',
-      encoding: plainEncoding,
-      generator: { name: 'bench', version: '1', git_commit: null },
-      database: { system_identifier: '1', lsn: '0/0', snapshot_at: now },
-      clock: { source: 'bench', service_offset_ms: 0 },
-      previousManifest: null,
-      createdAt: now,
-      sign: (bytes) => [encodeManifestSignature(encodeVerifierKey(keyOf('audit')), sign(null, bytes, privateKey))],
-      signal: new AbortController().signal,
-    });
-  } finally {
-    await endSnapshot(client);
-  }
-  if (check) await assertVerified(place);
-  await rm(place, { recursive: true });
-}
-
-async function assertVerified(place: string): Promise<void> {
-  const { faults } = await verifyPack(await readPackFolder(place), [keyOf('audit'), keyOf('signals')]);
+async function assertVerified(place: string, decoders: PackDecoders): Promise<void> {
+  const keys = [keyOf('audit'), keyOf('signals')];
+  const { faults, sealed } = await verifyPack(await readPackFolder(place), keys, decoders);
   if (faults.length > 0) throw new Error(`the bench's own pack is broken: ${JSON.stringify(faults[0])}`);
+  if (sealed.length > 0) throw new Error(`${sealed.join(', ')} of the bench's own pack could not be opened`);
 }
 
-async function rangeOf(client: pg.Client, log: 'audit' | 'signals', entries: number): Promise<PackRange> {
-  const root = await readTreeRoot(client, log, entries);
-  const key = keyOf(log);
-  const text = encodeCheckpoint({ origin: key.name, size: entries, root, extensions: [] });
-  const signature = sign(null, Buffer.from(text), privateKey);
-  const note = encodeNote({ text, signatures: [{ name: key.name, keyId: key.keyId, signature }] });
-  const head = { treeSize: entries, rootHash: encodeHex(root), note };
-  return { origin: key.name, before: null, head, ...(await readRangeStart(client, log, 0)) };
+async function readDay(client: pg.Client): Promise<string[]> {
+  const lines: string[] = [];
+  for await (const page of readBodies(client, entriesOfDay)) lines.push(...page.trimEnd().split('\n'));
+  return lines.map((line) => `${line}\n`);
 }
 
 async function copyBodies(client: pg.Client, folder: string, entries: number): Promise<void> {

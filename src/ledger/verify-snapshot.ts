@@ -38,14 +38,18 @@ export async function connectForVerification(url: string): Promise<pg.Client> {
   return client;
 }
 
-/** Runs `work` in a snapshot of the given connection, or of one of its own, which is closed afterwards. */
+/**
+ * Runs `work` in a snapshot of the given connection, or of one of its own, which is closed afterwards; in the one that was
+ * exported as `snapshot` where that is given.
+ */
 export async function withSnapshot<Result>(
   source: { readonly url: string } | { readonly client: pg.Client },
   work: (client: pg.Client) => Promise<Result>,
+  snapshot?: string,
 ): Promise<Result> {
   const client = 'client' in source ? source.client : await connectForVerification(source.url);
   try {
-    await beginSnapshot(client);
+    await beginSnapshot(client, snapshot);
     try {
       return await work(client);
     } finally {

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads';
-import { DaybookError } from '../errors.js';
+import { DaybookError, type ErrorCode } from '../errors.js';
 import type { VerifierKey } from '../core/verifier-key.js';
 import type { LogName } from './rows.js';
 import type { RangeFinding, RangeTask } from './verify-range.js';
@@ -37,7 +37,7 @@ export type WorkerReport =
   | { readonly kind: 'failed'; readonly error: ErrorMessage };
 
 /** An error without its class, which does not cross between threads; facts are those by which database errors are told. */
-interface ErrorMessage {
+export interface ErrorMessage {
   readonly message: string;
   readonly facts: Readonly<Record<string, string>>;
 }
@@ -153,6 +153,9 @@ export function toErrorMessage(err: unknown): ErrorMessage {
   return { message: String(message), facts: Object.fromEntries(facts) };
 }
 
-function fromErrorMessage({ message, facts }: ErrorMessage): Error {
+/** What `toErrorMessage` was made from, as far as it goes. */
+export function fromErrorMessage({ message, facts }: ErrorMessage): Error {
+  const { code } = facts;
+  if (facts.name === 'DaybookError' && code !== undefined) return new DaybookError(code as ErrorCode, message);
   return Object.assign(new Error(message), facts);
 }

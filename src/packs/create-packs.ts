@@ -105,6 +105,7 @@ async function makePack(
       buildPack({
         folder: building,
         client,
+        thread: { url: services.readerUrl, entry: services.workerEntry },
         kind: request.kind,
         date,
         ranges,

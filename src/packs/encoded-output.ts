@@ -29,8 +29,9 @@ export class EncodedOutput {
     this.#written.catch(() => undefined);
   }
 
+  /** The bytes are the caller's again when it resolves. */
   async write(bytes: Uint8Array): Promise<void> {
-    await this.#orItsReason(this.#writer.write(bytes));
+    await this.#orItsReason(this.#writer.write(Uint8Array.from(bytes)));
   }
 
   async finish(): Promise<WrittenBytes> {

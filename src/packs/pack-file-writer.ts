@@ -6,7 +6,7 @@ import type { PackFile } from '../core/pack-manifest.js';
 import { EncodedOutput, type WrittenBytes } from './encoded-output.js';
 
 /** What waits in memory for the disk, per file. */
-const bufferedCharactersMax = 256 * 1024;
+const bufferBytes = 128 * 1024;
 
 /** What is known of a file but its bytes. */
 export interface PackFileFacts {
@@ -22,8 +22,9 @@ export interface PackFileFacts {
  */
 export class PackFileWriter implements AsyncDisposable {
   readonly #hash = createHash('sha256');
-  #waiting: string[] = [];
-  #waitingLength = 0;
+  /** Used over and over: a buffer for each write would be garbage outside of the heap, which is collected late. */
+  readonly #buffer = Buffer.allocUnsafeSlow(bufferBytes);
+  #used = 0;
   #size = 0;
   #isOpen = true;
 
@@ -42,11 +43,15 @@ export class PackFileWriter implements AsyncDisposable {
     return new PackFileWriter(storedName, file, output);
   }
 
-  /** Answers a promise only when the disk has to be waited for. */
+  /**
+   * Answers a promise only when the disk has to be waited for; nothing else may be written until then.
+   */
   write(text: string): Promise<void> | undefined {
-    this.#waiting.push(text);
-    this.#waitingLength += text.length;
-    return this.#waitingLength >= bufferedCharactersMax ? this.#flush() : undefined;
+    const length = Buffer.byteLength(text);
+    if (length > bufferBytes) return this.#writeLong(text);
+    if (this.#used + length > bufferBytes) return this.#flushAndKeep(text);
+    this.#used += this.#buffer.write(text, this.#used);
+    return undefined;
   }
 
   /** Ends the file; `modified` is the time it gets in the manifest. */
@@ -77,11 +82,24 @@ export class PackFileWriter implements AsyncDisposable {
     await this.file.close();
   }
 
+  async #flushAndKeep(text: string): Promise<void> {
+    await this.#flush();
+    this.#used = this.#buffer.write(text);
+  }
+
+  /** A configuration may be longer than the buffer. */
+  async #writeLong(text: string): Promise<void> {
+    await this.#flush();
+    await this.#pass(Buffer.from(text));
+  }
+
   async #flush(): Promise<void> {
-    const bytes = Buffer.from(this.#waiting.join(''));
-    this.#waiting = [];
-    this.#waitingLength = 0;
-    if (bytes.length === 0) return;
+    const bytes = this.#buffer.subarray(0, this.#used);
+    this.#used = 0;
+    if (bytes.length > 0) await this.#pass(bytes);
+  }
+
+  async #pass(bytes: Buffer): Promise<void> {
     this.#hash.update(bytes);
     this.#size += bytes.length;
     if (this.output === null) await this.file.write(bytes);

@@ -5,6 +5,7 @@ import type { Clock } from '../clock.js';
 import type { PackEncoding } from '../core/pack-encoding.js';
 import type { ManifestSignature, PackManifest } from '../core/pack-manifest.js';
 import type { LogName } from '../ledger/rows.js';
+import type { WorkerEntry } from '../ledger/verify-workers.js';
 import type { ObjectStore } from '../storage/object-store.js';
 import type { PackHead } from './pack-range.js';
 
@@ -40,6 +41,8 @@ export interface PackServices {
   readonly database: pg.Pool;
   /** URL of the auditor role: packs are read through it, in one snapshot. */
   readonly readerUrl: string;
+  /** The module that writes the entries of large packs: pack-entries-worker. */
+  readonly workerEntry?: WorkerEntry;
   readonly append: Append;
   readonly sources: PackSources;
   /** Folder that packs are written to. */

@@ -1,12 +1,14 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { plainEncoding } from '../../src/core/pack-encoding.js';
 import { packFileNames } from '../../src/core/pack-manifest.js';
 import { ageDecoder, parseIdentities } from '../../src/packs/age.js';
 import { EncodedOutput } from '../../src/packs/encoded-output.js';
+import { PackFileWriter } from '../../src/packs/pack-file-writer.js';
 import { createAgeKey, encryptWithAge, hasAge, type AgeKey } from '../support/age-command.js';
 import { createFolder, readManifest } from '../support/evidence-packs.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
@@ -116,6 +118,17 @@ test('verify-pack names the place of a secret key that is none, and not the key'
   expect(exitCode).toBe(2);
   expect(stderr).toMatch(/^BAD_USER_INPUT: /);
   expect(stderr).not.toContain('MISTYPED');
+});
+
+test('a file holds what was written in its order, lines of any length and script, and is named by its hash', async () => {
+  const lengths = [0, 1, 60_000, 131_072, 10, 131_071, 131_073, 400_000, 3, 131_070, 2, 1];
+  const texts = lengths.map((length, place) => `${place % 2 === 0 ? 'é😀' : 'x'}${'n'.repeat(length)}\n`);
+  const writer = await PackFileWriter.create(folder.path, 'lines.txt', plainEncoding);
+  for (const each of texts) await writer.write(each);
+  const { size, sha256 } = await writer.finish({ rows: null, firstIndex: null, lastIndex: null, query: null }, '');
+  const bytes = await readFile(join(folder.path, 'lines.txt'));
+  expect(bytes.toString()).toBe(texts.join(''));
+  expect({ size, sha256 }).toEqual({ size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') });
 });
 
 test('a file that cannot be written ends the pack with the reason, whatever is done to its bytes on the way', async () => {
