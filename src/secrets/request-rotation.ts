@@ -8,6 +8,7 @@ import { readPolicy } from './rotation-policies.js';
 import { readRotation, type RotationRow } from './rotation-rows.js';
 import { stepEntries } from './secret-entries.js';
 import { getSecret, nextGeneration, type SecretRow } from './secret-store.js';
+import { seizeAndStep } from './step-rotation.js';
 
 export interface RotationRequest {
   readonly type: SecretType;
@@ -92,22 +93,12 @@ async function makeWay(
   if (open.status !== 'UNKNOWN' && open.status !== 'HELD') {
     throw new DaybookError('ROTATION_CONFLICT', `${secret.name} is being rotated: it is ${open.status}`);
   }
-  const note = 'another rotation was asked for';
-  await append({
-    entries: stepEntries(secret, { id: open.id, generation: open.generation, requestedBy }, 'FAILED', note, origin),
-    alongside: async (client) => {
-      await client.query(
-        `UPDATE public.rotations SET fence = fence + 1, holder = NULL, leased_until = NULL WHERE id = $1 AND fence = $2`,
-        [open.id, open.fence],
-      );
-      await client.query('SELECT daybook.step_rotation($1, $2, $3, $4, $5)', [
-        open.id,
-        (BigInt(open.fence) + 1n).toString(),
-        open.status,
-        'FAILED',
-        note,
-      ]);
-    },
+  await seizeAndStep(append, {
+    secret,
+    rotation: { ...open, requestedBy },
+    to: 'FAILED',
+    note: 'another rotation was asked for',
+    origin,
   });
 }
 
@@ -143,29 +134,14 @@ export async function rollBackRotation(
       `a rotation that is ${rotation.status} cannot be rolled back: the value before is not valid any more, or was never replaced`,
     );
   }
-  const { generation, fence, status } = open;
-  await append({
-    entries: stepEntries(
-      secret,
-      { id: rotationId, generation, requestedBy: origin.actor },
-      'ROLLED_BACK',
-      reason,
-      origin,
-    ),
+  await seizeAndStep(append, {
+    secret,
+    rotation: { ...open, requestedBy: origin.actor },
+    to: 'ROLLED_BACK',
+    note: reason,
+    origin,
     alongside: async (client) => {
-      await client.query(
-        'UPDATE public.rotations SET fence = fence + 1, holder = NULL, leased_until = NULL WHERE id = $1 AND fence = $2',
-        [rotationId, fence],
-      );
-      const next = (BigInt(fence) + 1n).toString();
-      await client.query('SELECT daybook.step_rotation($1, $2, $3, $4, $5)', [
-        rotationId,
-        next,
-        status,
-        'ROLLED_BACK',
-        reason,
-      ]);
-      await client.query('SELECT daybook.demote_version($1, $2)', [secret.id, generation]);
+      await client.query('SELECT daybook.demote_version($1, $2)', [secret.id, open.generation]);
     },
   });
   return getRotation(database, rotationId);

@@ -23,7 +23,7 @@ const heldColumns = `id, secret AS "secretId", generation, status, fence, failur
   coalesce(grace_ends_at <= clock_timestamp(), true) AS "isGraceOver", extract(epoch FROM grace)::float8 AS "graceSeconds"`;
 
 /**
- * Takes the rotation whose next step has been due longest, or the one named; null where none is due or another node has it.
+ * Takes the rotation whose next step has been due longest, or the one named; null where it is not due or another node has it.
  * Whoever held it before can change nothing from then on.
  */
 export async function takeRotation(
@@ -37,7 +37,7 @@ export async function takeRotation(
      WHERE id = (
        SELECT id FROM public.rotations
        WHERE status NOT IN ('REVOKED', 'FAILED', 'ROLLED_BACK') AND ($2::uuid IS NULL OR id = $2)
-         AND (next_attempt_at <= clock_timestamp() OR $2::uuid IS NOT NULL)
+         AND next_attempt_at <= clock_timestamp()
          AND (leased_until IS NULL OR leased_until <= clock_timestamp())
        ORDER BY next_attempt_at LIMIT 1 FOR UPDATE SKIP LOCKED)
      RETURNING ${heldColumns}`,

@@ -1,0 +1,36 @@
+import type { RotationTarget, Rotator, SecretVersion } from '../core/rotation.js';
+import type { SecretServices } from './secret-services.js';
+import { readSecrets, readVersion, type SecretRow, type VersionLabel } from './secret-store.js';
+
+/** What a rotation is about. */
+export interface RotationSubject {
+  readonly secret: SecretRow;
+  readonly target: RotationTarget;
+  readonly rotator: Rotator;
+}
+
+/** Throws TypeError where the secret is not there, or this node has no rotator for it. */
+export async function getSubject(
+  { database, rotators }: Pick<SecretServices, 'database' | 'rotators'>,
+  secretId: string,
+): Promise<RotationSubject> {
+  const secret = (await readSecrets(database)).find(({ id }) => id === secretId);
+  const rotator = secret && rotators.get(secret.type);
+  if (secret === undefined || rotator === undefined) throw new TypeError(`no rotator for the secret ${secretId}`);
+  return { secret, rotator, target: { id: secret.id, name: secret.name, settings: secret.settings } };
+}
+
+/** Does something with a version, null where there is none, and overwrites its value afterwards. */
+export async function withVersion<Result>(
+  { database, ring }: Pick<SecretServices, 'database' | 'ring'>,
+  secretId: string,
+  by: { readonly label: VersionLabel } | { readonly generation: number },
+  use: (version: SecretVersion | null) => Promise<Result> | Result,
+): Promise<Result> {
+  const version = await readVersion(database, ring, secretId, by);
+  try {
+    return await use(version);
+  } finally {
+    version?.value?.fill(0);
+  }
+}
