@@ -54,11 +54,12 @@ async function registerOwn(services: SecretServices): Promise<void> {
   ];
   const known = new Set((await readSecrets(services.database)).map(({ type, name }) => `${type} ${name}`));
   for (const [type, name] of own.filter(([type, name]) => !known.has(`${type} ${name}`))) {
-    const adopted = await services.rotators.get(type)?.adopt({ name, settings: {} });
+    const secret = { name, settings: {}, value: null, credential: null };
+    const adopted = await services.rotators.get(type)?.adopt(secret);
     if (adopted === undefined) continue;
     const origin = serviceSecretOrigin(randomUUID());
     try {
-      await registerSecret(services, { type, name, settings: {}, value: null, ...adopted, origin });
+      await registerSecret(services, { type, ...secret, ...adopted, origin });
     } catch (error) {
       if (!(error instanceof DaybookError && error.code === 'BAD_USER_INPUT')) throw error;
     }

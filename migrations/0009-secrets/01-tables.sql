@@ -28,9 +28,13 @@ CREATE TABLE public.secrets (
   -- What a rotator needs and everybody may see: addresses, names of clients.
   settings json NOT NULL DEFAULT '{}' CONSTRAINT secrets_settings_object CHECK (json_typeof(settings) = 'object'),
   zero_downtime boolean NOT NULL,
+  -- What lets the rotator in at the target, such as a registration access token. It is no value of the secret.
+  sealed_credential bytea,
+  credential_key uuid REFERENCES public.data_keys (id),
   registered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   registered_by text NOT NULL CONSTRAINT secrets_registered_by_length CHECK (char_length(registered_by) BETWEEN 1 AND 200),
-  CONSTRAINT secrets_name_key UNIQUE (type, name)
+  CONSTRAINT secrets_name_key UNIQUE (type, name),
+  CONSTRAINT secrets_credential_sealed CHECK ((sealed_credential IS NULL) = (credential_key IS NULL))
 );
 
 CREATE TABLE public.secret_versions (
@@ -64,6 +68,8 @@ CREATE TABLE public.rotations (
   requested_by text,
   reason text CONSTRAINT rotations_reason_length CHECK (char_length(reason) BETWEEN 1 AND 1000),
   grace interval NOT NULL,
+  -- Whether whoever asked gave the value or the credential, which the node they asked has in its memory alone until it is staged.
+  value_given boolean NOT NULL DEFAULT false,
   planned_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   rotated_at timestamptz,
   grace_ends_at timestamptz,

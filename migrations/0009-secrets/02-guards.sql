@@ -33,7 +33,7 @@ BEGIN
 END $$;
 
 -- The slot of the current value is never touched, nor are both within one grace period. A version keeps what it is: labels move,
--- values are destroyed, nothing else.
+-- values are destroyed, nothing else; save that a target makes the value of a pending version while it is applied.
 CREATE FUNCTION daybook.guard_secret_version() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -50,7 +50,10 @@ BEGIN
   IF to_jsonb(NEW) - progress <> to_jsonb(OLD) - progress
      OR (OLD.revoked_at IS NOT NULL AND (NEW.revoked_at IS DISTINCT FROM OLD.revoked_at OR NEW.label IS NOT NULL))
      OR (OLD.current_from IS NOT NULL AND NEW.current_from IS DISTINCT FROM OLD.current_from)
-     OR (NEW.sealed_value IS DISTINCT FROM OLD.sealed_value AND NEW.sealed_value IS NOT NULL)
+     OR (NEW.sealed_value IS DISTINCT FROM OLD.sealed_value AND NEW.sealed_value IS NOT NULL
+         AND NOT (NEW.label = 'PENDING' AND OLD.label = 'PENDING' AND OLD.current_from IS NULL AND OLD.revoked_at IS NULL
+                  AND EXISTS (SELECT FROM public.rotations AS rotation WHERE rotation.secret = OLD.secret
+                    AND rotation.generation = OLD.generation AND rotation.status IN ('APPLYING', 'UNKNOWN'))))
      OR (NEW.label = 'CURRENT' AND NEW.current_from IS NULL) THEN
     RAISE EXCEPTION 'a version of a secret does not change: UPDATE refused' USING ERRCODE = 'DB001';
   END IF;

@@ -15,6 +15,17 @@ BEGIN
     SELECT rotation_id, coalesce(max(step), 0) + 1, after, step_note FROM public.rotation_steps WHERE rotation = rotation_id;
 END $$;
 
+-- Waits for whoever changes the rotation, and raises DB009 where the caller holds it no more, or it applies nothing.
+CREATE FUNCTION daybook.require_rotation_held(rotation_id uuid, held_fence bigint) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM FROM public.rotations WHERE id = rotation_id AND fence = held_fence
+    AND status IN ('APPLYING', 'UNKNOWN', 'APPLIED') FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'rotation % is no longer held', rotation_id USING ERRCODE = 'DB009';
+  END IF;
+END $$;
+
 CREATE FUNCTION daybook.refuse_rotation(secret_name text) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -55,18 +66,19 @@ BEGIN
   END IF;
   FOR own_function IN SELECT oid FROM pg_proc WHERE pronamespace = 'daybook'::regnamespace
     AND proname IN ('may_follow', 'guard_rotation', 'guard_secret_version', 'guard_rotated_key', 'guard_data_key',
-      'guard_encryption_key', 'step_rotation', 'promote_version', 'demote_version', 'refuse_rotation')
+      'guard_encryption_key', 'step_rotation', 'promote_version', 'demote_version', 'refuse_rotation', 'require_rotation_held')
   LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', own_function);
   END LOOP;
   GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON public.encryption_keys, public.data_keys, public.secrets, public.secret_versions,
     public.rotations, public.rotation_steps, public.rotation_policies, public.rotation_notices TO daybook_application;
-  GRANT SELECT ON public.secrets, public.rotations, public.rotation_steps, public.rotation_policies, public.rotation_notices
-    TO daybook_auditor;
-  -- Not the sealed values: the auditor has no use for them.
+  GRANT SELECT ON public.rotations, public.rotation_steps, public.rotation_policies, public.rotation_notices TO daybook_auditor;
+  -- Not what is sealed: the auditor has no use for it.
+  GRANT SELECT (id, type, name, settings, zero_downtime, registered_at, registered_by) ON public.secrets TO daybook_auditor;
   GRANT SELECT (secret, generation, label, slot, facts, created_at, current_from, revoked_at) ON public.secret_versions
     TO daybook_auditor;
   GRANT SELECT (generation, root_key_id, created_at, destroyed_at) ON public.encryption_keys TO daybook_auditor;
   GRANT EXECUTE ON FUNCTION daybook.may_follow(text, text), daybook.step_rotation(uuid, bigint, text, text, text),
-    daybook.promote_version(uuid, integer), daybook.demote_version(uuid, integer), daybook.refuse_rotation(text) TO daybook_application;
+    daybook.promote_version(uuid, integer), daybook.demote_version(uuid, integer), daybook.refuse_rotation(text),
+    daybook.require_rotation_held(uuid, bigint) TO daybook_application;
 END $$;

@@ -8,6 +8,6 @@ CREATE UNIQUE INDEX signing_keys_current ON public.signing_keys (log) WHERE vali
 CREATE UNIQUE INDEX api_keys_name_key ON public.api_keys (name) WHERE revoked_at IS NULL;
 DROP TABLE public.rotation_notices, public.rotation_policies, public.rotation_steps, public.rotations, public.secret_versions,
   public.secrets, public.data_keys, public.encryption_keys;
-DROP FUNCTION daybook.refuse_rotation(text), daybook.step_rotation(uuid, bigint, text, text, text), daybook.promote_version(uuid, integer),
+DROP FUNCTION daybook.refuse_rotation(text), daybook.require_rotation_held(uuid, bigint), daybook.step_rotation(uuid, bigint, text, text, text), daybook.promote_version(uuid, integer),
   daybook.demote_version(uuid, integer), daybook.guard_rotation(), daybook.guard_rotated_key(), daybook.guard_data_key(),
   daybook.guard_encryption_key(), daybook.guard_secret_version(), daybook.may_follow(text, text);

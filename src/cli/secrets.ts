@@ -11,9 +11,9 @@ import type { CallOrigin } from '../ledger/new-entries.js';
 import { refusalReporter } from '../open-integrity.js';
 import { openProofs } from '../open-proofs.js';
 import { openSecrets } from '../open-secrets.js';
+import { carryOut } from '../secrets/carry-out-rotation.js';
 import { registerSecret } from '../secrets/register-secret.js';
 import { requestRotation } from '../secrets/request-rotation.js';
-import { carryOut } from '../secrets/rotation-machine.js';
 import { readPolicies, updatePolicy } from '../secrets/rotation-policies.js';
 import { readSchedule } from '../secrets/run-schedule.js';
 import type { SecretServices } from '../secrets/secret-services.js';
@@ -22,7 +22,15 @@ const daySeconds = 86_400;
 
 interface RotateOptions {
   readonly valueFile?: string;
+  readonly credentialFile?: string;
   readonly reason: string;
+  readonly json?: boolean;
+}
+
+interface RegisterOptions {
+  readonly valueFile?: string;
+  readonly credentialFile?: string;
+  readonly setting?: string[];
   readonly json?: boolean;
 }
 
@@ -42,6 +50,7 @@ export function addSecretCommands(program: Command): void {
     .command('rotate <type> <name>')
     .description('rotate a secret now; the value before stays valid for its grace period')
     .option('--value-file <file>', 'file with the new value, where the service does not make it')
+    .option('--credential-file <file>', 'file with what lets the service in at the target from now on')
     .option('--reason <text>', 'why; goes on the record', 'asked for on the command line')
     .option('--json', 'print {"rotation": {...}} or {"error": {"code", "message"}}')
     .action((type: string, name: string, options: RotateOptions) =>
@@ -57,9 +66,10 @@ export function addSecretCommands(program: Command): void {
     .command('register <type> <name>')
     .description('register a secret with the value it has now')
     .option('--value-file <file>', 'file with its value')
+    .option('--credential-file <file>', 'file with what lets the service in at its target')
     .option('--setting <name=value...>', 'what the rotator needs: docs/rotation.md')
     .option('--json', 'print {"registered": "..."} or {"error": {"code", "message"}}')
-    .action((type: string, name: string, options: { valueFile?: string; setting?: string[]; json?: boolean }) =>
+    .action((type: string, name: string, options: RegisterOptions) =>
       run(options.json ?? false, (services) => register(services, parseType(type), name, options)),
     );
   secrets
@@ -84,13 +94,15 @@ async function rotate(
   services: SecretServices,
   type: SecretType,
   name: string,
-  { valueFile, reason }: RotateOptions,
+  { valueFile, credentialFile, reason }: RotateOptions,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const newValue = valueFile === undefined ? null : await readValue(valueFile);
+  const given = { value: await readGiven(valueFile), credential: await readGiven(credentialFile) };
   const origin = commandOrigin();
-  const planned = await requestRotation(services, { type, name, reason, requestedBy: origin.actor, origin });
-  const rotation = await carryOut(services, planned, newValue, signal);
+  const isValueGiven = (given.value ?? given.credential) !== null;
+  const request = { type, name, reason, requestedBy: origin.actor, isValueGiven, origin };
+  const planned = await requestRotation(services, request);
+  const rotation = await carryOut(services, planned, given, signal);
   const note = rotation.steps.at(-1)?.note ?? '';
   const text = `${type} ${name}, generation ${rotation.generation}: ${rotation.status}${note === '' ? '' : ` (${note})`}\n`;
   return { result: { rotation }, text, failed: rotation.rotatedAt === null };
@@ -109,14 +121,20 @@ async function register(
   services: SecretServices,
   type: SecretType,
   name: string,
-  options: { readonly valueFile?: string; readonly setting?: readonly string[] },
+  options: RegisterOptions,
 ): Promise<Outcome> {
   const settings = Object.fromEntries((options.setting ?? []).map(splitSetting));
   const rotator = services.rotators.get(type);
   if (rotator === undefined) throw new DaybookError('BAD_USER_INPUT', `this node rotates no ${type} secrets`);
-  const adopted = await rotator.adopt({ name, settings });
-  const value = options.valueFile === undefined ? null : Buffer.from(await readValue(options.valueFile));
-  await registerSecret(services, { type, name, settings, value, ...adopted, origin: commandOrigin() });
+  const [value, credential] = [await readGiven(options.valueFile), await readGiven(options.credentialFile)];
+  const secret = {
+    name,
+    settings,
+    value: value === null ? null : Buffer.from(value),
+    credential: credential === null ? null : Buffer.from(credential),
+  };
+  const adopted = await rotator.adopt(secret);
+  await registerSecret(services, { type, ...secret, ...adopted, origin: commandOrigin() });
   return { result: { registered: `${type}/${name}` }, text: `${type} ${name} is registered\n` };
 }
 
@@ -180,8 +198,9 @@ async function run(
   }
 }
 
-/** Without the line end that editors add. */
-async function readValue(file: string): Promise<string> {
+/** Without the line end that editors add; null where there is no file. */
+async function readGiven(file: string | undefined): Promise<string | null> {
+  if (file === undefined) return null;
   const text = await readFile(file, 'utf8').catch((error: unknown) => {
     throw new DaybookError('BAD_USER_INPUT', `${file} cannot be read: ${(error as Error).message}`, { cause: error });
   });

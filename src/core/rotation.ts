@@ -31,6 +31,11 @@ export interface RotationTarget {
   readonly name: string;
   /** What a rotator needs and everybody may see. */
   readonly settings: Readonly<Record<string, unknown>>;
+  /**
+   * What lets the rotator in at the target and is no value of the secret: a registration access token, a key that signs calls.
+   * Sealed like a value, and disclosed to nobody. Null where there is none.
+   */
+  readonly credential: Uint8Array | null;
 }
 
 /** One value of a secret. */
@@ -44,6 +49,50 @@ export interface SecretVersion {
   readonly value: Uint8Array | null;
 }
 
+/** What a target tells while it is changed or asked. */
+export interface Learned {
+  /** The value that the target made by itself: from now on that of the pending version. */
+  readonly value?: Uint8Array;
+  /** Added to the facts of the pending version. */
+  readonly facts?: Readonly<Record<string, unknown>>;
+  /** What the target lets the rotator in with from now on. */
+  readonly credential?: Uint8Array;
+}
+
+/** What a rotator has beside the pending version. */
+export interface RotationWork {
+  /** The version that is current; null where there is none. */
+  readonly current: SecretVersion | null;
+  /**
+   * Makes durable what the target told, and returns when it is. To be called at once, before anything else is asked of the
+   * target: what only this process knows is lost with it. Throws ROTATION_CONFLICT where another node has taken over.
+   */
+  keep(learned: Learned): Promise<void>;
+}
+
+/** A secret that is being registered, with the value it has now where that is given. */
+export interface NewSecret {
+  readonly name: string;
+  readonly settings: Readonly<Record<string, unknown>>;
+  readonly value: Uint8Array | null;
+  readonly credential: Uint8Array | null;
+}
+
+export interface AdoptedSecret {
+  readonly slot: string | null;
+  readonly facts: Readonly<Record<string, unknown>>;
+  /** Where the target changed it when it was asked. */
+  readonly credential?: Uint8Array;
+  /** Where it is a matter of the secret and not of its type. */
+  readonly zeroDowntime?: boolean;
+}
+
+/**
+ * What probing found out. PARTLY: application goes on where it ended, as often as that takes; ABSENT: it is applied again, a
+ * few times.
+ */
+export type ProbeAnswer = 'WORKS' | 'PARTLY' | 'ABSENT' | 'UNKNOWN';
+
 /**
  * Changes one kind of secret at its target. Every method may be called again after a crash, with the same version, and comes to
  * the same end; each ends within half a minute. Errors: SECRET_REFUSED where the target said no, so that nothing was changed;
@@ -55,28 +104,29 @@ export interface Rotator {
   readonly zeroDowntime: boolean;
   /** The place for the next version; `current` is that of the current one. */
   nextSlot(current: string | null): string | null;
-  /** What is known of the value that a secret has when it is registered. Throws NOT_FOUND where there is no such thing. */
-  adopt(secret: Pick<RotationTarget, 'name' | 'settings'>): Promise<{
-    readonly slot: string | null;
-    readonly facts: Readonly<Record<string, unknown>>;
-  }>;
-  /** Makes a value, or takes the one given. Changes nothing outside. */
+  /**
+   * What is known of the value that a secret has when it is registered. Throws NOT_FOUND where there is no such thing, and
+   * BAD_USER_INPUT where settings, value or credential are not what the rotator needs.
+   */
+  adopt(secret: NewSecret): Promise<AdoptedSecret>;
+  /** Makes the value of a generation, or takes the one given; null where the target makes it. Changes nothing outside. */
   create(
     target: RotationTarget,
     given: Uint8Array | null,
+    generation: number,
   ): Promise<{ readonly value: Uint8Array | null; readonly facts: Readonly<Record<string, unknown>> }>;
   /** Makes the value valid at the target, beside the current one where there are places for both. */
-  apply(target: RotationTarget, pending: SecretVersion): Promise<void>;
-  /** Finds out whether the value is valid at the target. */
-  probe(target: RotationTarget, pending: SecretVersion): Promise<'WORKS' | 'ABSENT' | 'UNKNOWN'>;
-  /** Uses the value as its users will. Throws where it does not do what it has to. */
-  verify(target: RotationTarget, pending: SecretVersion): Promise<void>;
+  apply(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<void>;
+  /** Finds out whether the value is valid at the target, and which it is where the target made it. */
+  probe(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<ProbeAnswer>;
+  /** Uses the value as its users will, and may return a remark for the record. Throws where it does not do what it has to. */
+  verify(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<string | void>;
   /** Called on the node that promoted a version, and on one that rolled back to it. Others find out by themselves. */
   promoted(target: RotationTarget, current: SecretVersion): Promise<void>;
   /** Whether somebody still uses a value that is current no more. */
   isInUse(target: RotationTarget, previous: SecretVersion): Promise<boolean>;
-  /** Makes a value invalid that is not current. */
-  revoke(target: RotationTarget, version: SecretVersion): Promise<void>;
+  /** Makes a value invalid that is not current. `current` is valid afterwards, also where the target has one place. */
+  revoke(target: RotationTarget, version: SecretVersion, current: SecretVersion | null): Promise<void>;
 }
 
 /** What of a secret the schedule needs; times are milliseconds since the Unix epoch. */

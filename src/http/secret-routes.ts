@@ -6,7 +6,7 @@ import type { Clock } from '../clock.js';
 import { secretTypes } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
 import { requestRotation } from '../secrets/request-rotation.js';
-import { carryOut } from '../secrets/rotation-machine.js';
+import { carryOut } from '../secrets/carry-out-rotation.js';
 import { updatePolicy } from '../secrets/rotation-policies.js';
 import { readRotations } from '../secrets/rotation-rows.js';
 import { readSchedule } from '../secrets/run-schedule.js';
@@ -100,9 +100,10 @@ function rotateRoute({ secrets, clock, shutdown, rest }: SecretRouteSources) {
       name: secretName,
       reason: reason ?? null,
       requestedBy: origin.actor ?? 'unknown',
+      isValueGiven: newValue !== undefined,
     };
     const planned = await requestRotation({ database: secrets.database, append }, { ...request, origin });
-    const rotation = await carryOut(secrets, planned, newValue ?? null, shutdown);
+    const rotation = await carryOut(secrets, planned, { value: newValue ?? null, credential: null }, shutdown);
     if (rotation.rotatedAt === null) {
       const note = rotation.steps.at(-1)?.note ?? 'see its history';
       throw new DaybookError('SECRET_REFUSED', `the rotation is ${rotation.status}: ${note}`);

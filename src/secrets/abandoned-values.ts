@@ -1,41 +1,48 @@
 import { withTimeout } from './rotation-effects.js';
-import { getSubject, withVersion } from './rotation-subject.js';
+import { readAbandoned, releaseAbandoned, takeAbandoned, type AbandonedValue } from './rotation-rows.js';
+import { getSubject, withTarget, withVersion } from './rotation-subject.js';
 import type { SecretServices } from './secret-services.js';
 import { markRevoked } from './secret-store.js';
 
-/** Values of rotations that failed or were rolled back may be valid at their targets: they are revoked there. */
+/**
+ * Values of rotations that failed or were rolled back may be valid at their targets: they are revoked there, the latest first.
+ * That of a secret which is being rotated waits.
+ */
 export async function discardAbandoned(
   services: SecretServices,
   effectTimeoutMs: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const found = await services.database.query<{ secretId: string; generation: number }>(
-    `SELECT version.secret AS "secretId", version.generation
-     FROM public.secret_versions AS version
-       JOIN public.rotations AS rotation ON rotation.secret = version.secret AND rotation.generation = version.generation
-     WHERE version.revoked_at IS NULL AND rotation.status IN ('FAILED', 'ROLLED_BACK')
-       AND version.label IS DISTINCT FROM 'CURRENT' AND version.label IS DISTINCT FROM 'PREVIOUS'`,
-  );
-  for (const { secretId, generation } of found.rows) {
+  for (const id of await readAbandoned(services.database)) {
     signal.throwIfAborted();
-    await discard(services, secretId, generation, effectTimeoutMs);
+    const abandoned = await takeAbandoned(services.database, services.node, id);
+    if (abandoned === null) continue;
+    try {
+      await discard(services, abandoned, effectTimeoutMs);
+    } catch (error) {
+      const named = { err: error, secret: abandoned.secretId, generation: abandoned.generation };
+      services.log.warn(named, 'an abandoned value could not be revoked: tried again');
+    } finally {
+      await releaseAbandoned(services.database, abandoned);
+    }
   }
 }
 
 async function discard(
   services: SecretServices,
-  secretId: string,
-  generation: number,
+  { secretId, generation, isOverwritten }: AbandonedValue,
   effectTimeoutMs: number,
 ): Promise<void> {
-  try {
-    const { rotator, target } = await getSubject(services, secretId);
-    await withVersion(services, secretId, { generation }, async (version) => {
-      if (version !== null) await withTimeout(rotator.revoke(target, version), effectTimeoutMs);
-    });
-    await services.append({ alongside: (client) => markRevoked(client, secretId, generation) });
-  } catch (error) {
-    const named = { err: error, secret: secretId, generation };
-    services.log.warn(named, 'an abandoned value could not be revoked: tried again');
+  const { secret, rotator } = await getSubject(services, secretId);
+  // In the place of a later value there is nothing of this one, and whatever is done to the place is done to that.
+  if (!isOverwritten) {
+    await withTarget(services, secret, (target) =>
+      withVersion(services, secretId, { generation }, (version) =>
+        withVersion(services, secretId, { label: 'CURRENT' }, async (current) => {
+          if (version !== null) await withTimeout(rotator.revoke(target, version, current), effectTimeoutMs);
+        }),
+      ),
+    );
   }
+  await services.append({ alongside: (client) => markRevoked(client, secretId, generation) });
 }

@@ -7,7 +7,7 @@ import { sqlState } from '../db/admin-connection.js';
 import { DaybookError } from '../errors.js';
 import { serviceEntry, type CallOrigin } from '../ledger/new-entries.js';
 import type { Queryable } from '../ledger/read-entries.js';
-import { getSecret, insertVersion, type SecretRow } from './secret-store.js';
+import { getSecret, insertVersion, storeCredential, type SecretRow } from './secret-store.js';
 
 const uniqueViolation = '23505';
 
@@ -20,6 +20,10 @@ export interface Registration {
   /** What everybody may see of that value. */
   readonly facts: Readonly<Record<string, unknown>>;
   readonly slot: string | null;
+  /** What lets the rotator in at the target; null where it needs nothing. */
+  readonly credential: Uint8Array | null;
+  /** Where it is a matter of the secret and not of its type. */
+  readonly zeroDowntime?: boolean;
   readonly origin: CallOrigin;
 }
 
@@ -42,13 +46,14 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
     throw new DaybookError('BAD_USER_INPUT', 'secretName must have 1 to 200 characters');
   }
   const id = randomUUID();
+  const zeroDowntime = registration.zeroDowntime ?? rotator.zeroDowntime;
   const entry = serviceEntry({
     ...origin,
     category: 'SECRET',
     event: 'SecretRegistered',
     action: 'CREATE',
     resource: `secret/${type}/${name}`,
-    details: encodeCanonicalJson({ settings, zeroDowntime: rotator.zeroDowntime }),
+    details: encodeCanonicalJson({ settings, zeroDowntime }),
   });
   try {
     await store.append({
@@ -56,9 +61,9 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
       alongside: async (client) => {
         await client.query(
           `INSERT INTO public.secrets (id, type, name, settings, zero_downtime, registered_by) VALUES ($1, $2, $3, $4, $5, $6)`,
-          [id, type, name, JSON.stringify(settings), rotator.zeroDowntime, origin.actor ?? 'unknown'],
+          [id, type, name, JSON.stringify(settings), zeroDowntime, origin.actor ?? 'unknown'],
         );
-        const { value, facts, slot } = registration;
+        const { value, facts, slot, credential } = registration;
         await insertVersion(client, store.ring, {
           secretId: id,
           generation: 1,
@@ -67,6 +72,7 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
           facts,
           value,
         });
+        if (credential !== null) await storeCredential(client, store.ring, id, credential);
       },
     });
   } catch (error) {

@@ -16,6 +16,8 @@ export interface RotationRequest {
   readonly reason: string | null;
   /** Null: by the schedule. */
   readonly requestedBy: string | null;
+  /** Whether the caller has a value or a credential for it, and gives it to `carryOut`. */
+  readonly isValueGiven?: boolean;
   readonly origin: CallOrigin;
 }
 
@@ -51,7 +53,7 @@ export async function requestRotation(
 async function plan(
   { database, append }: { readonly database: Queryable; readonly append: Append },
   secret: SecretRow,
-  { reason, requestedBy, origin }: RotationRequest,
+  { reason, requestedBy, isValueGiven = false, origin }: RotationRequest,
 ): Promise<RotationRow> {
   const id = randomUUID();
   const generation = await nextGeneration(database, secret.id);
@@ -61,11 +63,11 @@ async function plan(
     entries: stepEntries(secret, rotation, 'PLANNED', reason, origin),
     alongside: async (client) => {
       const inserted = await client.query(
-        `INSERT INTO public.rotations (id, secret, generation, requested_by, reason, grace)
-         SELECT $1, $2, $3, $4, $5, $6 * interval '1 second'
+        `INSERT INTO public.rotations (id, secret, generation, requested_by, reason, grace, value_given)
+         SELECT $1, $2, $3, $4, $5, $6 * interval '1 second', $7
          WHERE NOT EXISTS (SELECT FROM public.rotations WHERE secret = $2
                            AND (generation = $3 OR status NOT IN ('REVOKED', 'FAILED', 'ROLLED_BACK')))`,
-        [id, secret.id, generation, requestedBy, reason, graceSeconds],
+        [id, secret.id, generation, requestedBy, reason, graceSeconds, isValueGiven],
       );
       // Raised by the database, so that nothing of this request stays and the others of its transaction do.
       if (inserted.rowCount === 0) await client.query('SELECT daybook.refuse_rotation($1)', [secret.name]);
@@ -132,6 +134,12 @@ export async function rollBackRotation(
     throw new DaybookError(
       'ROTATION_CONFLICT',
       `a rotation that is ${rotation.status} cannot be rolled back: the value before is not valid any more, or was never replaced`,
+    );
+  }
+  if (!secret.zeroDowntime) {
+    throw new DaybookError(
+      'ROTATION_CONFLICT',
+      `${secret.name} has one place at its target, which has the new value: the one before is not valid. Rotate it instead`,
     );
   }
   await seizeAndStep(append, {

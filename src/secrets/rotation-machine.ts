@@ -1,34 +1,36 @@
 import { randomUUID } from 'node:crypto';
-import type { RotationStatus, SecretVersion } from '../core/rotation.js';
+import type { Learned, RotationStatus, RotationTarget, RotationWork, SecretVersion } from '../core/rotation.js';
 import { discardAbandoned } from './abandoned-values.js';
 import { effectTimeoutMsDefault, isLeaseLost, isRefused, noteOf, withTimeout } from './rotation-effects.js';
 import {
-  readRotation,
+  countSteps,
   releaseRotation,
   rereadRotation,
   takeRotation,
   waitForGrace,
   type HeldRotation,
-  type RotationRow,
 } from './rotation-rows.js';
-import { getSubject, withVersion, type RotationSubject } from './rotation-subject.js';
+import { getSubject, withTarget, withVersion, type RotationSubject } from './rotation-subject.js';
 import { serviceSecretOrigin } from './secret-entries.js';
 import type { SecretServices } from './secret-services.js';
-import { insertVersion, markRevoked } from './secret-store.js';
+import { insertVersion, markRevoked, storeCredential, storeLearned } from './secret-store.js';
 import { stepRotation, type RotationStep } from './step-rotation.js';
 
 /** Attempts at one step before somebody has to look. */
 const attemptsMax = 5;
 const retrySeconds = 5;
+const absentNote = 'the target does not have the new value: it is applied again';
 /** How often a rotation whose previous value is still in use is looked at. */
 const inUseSeconds = 60;
 /** How often a value before is tried to be revoked that its target would not give up. */
 const revokeSeconds = 900;
 
-/** A value given by a caller for one rotation; the machine stages it and forgets it. */
+/** What a caller gives for one rotation; the machine stages it and forgets it. */
 export interface GivenValue {
   readonly rotationId: string;
-  readonly value: Uint8Array;
+  readonly value: Uint8Array | null;
+  /** What lets the rotator in at the target from now on. */
+  readonly credential: Uint8Array | null;
 }
 
 /**
@@ -113,23 +115,29 @@ export class RotationMachine {
     }
   }
 
-  async #stage(
-    { secret, target, rotator }: RotationSubject,
-    held: HeldRotation,
-    given: GivenValue | null,
-  ): Promise<boolean> {
+  async #stage(subject: RotationSubject, held: HeldRotation, given: GivenValue | null): Promise<boolean> {
     const { ring } = this.services;
-    const slotBefore = await withVersion(this.services, secret.id, { label: 'CURRENT' }, (current) => current?.slot);
-    const value = given?.rotationId === held.id ? given.value : null;
-    const made = await rotator.create(target, value);
+    const { secret, rotator } = subject;
+    if (held.isValueGiven && given?.rotationId !== held.id) {
+      await this.#commit({ secret, held, to: 'FAILED', note: 'what was given for it is lost: rotate again' });
+      return false;
+    }
+    const { failure, made } = await this.#create(subject, held, given);
+    if (made === null) {
+      // What is given is forgotten now, so that there is nothing to try again with.
+      if (isRefused(failure) || held.isValueGiven) return this.#move(subject, held, 'FAILED', noteOf(failure));
+      return this.#tryLater(subject, held, `the new value could not be made: ${noteOf(failure)}`);
+    }
+    const before = await withVersion(this.services, secret.id, { label: 'CURRENT' }, (current) => current?.slot);
     try {
-      const slot = rotator.nextSlot(slotBefore ?? null);
+      const slot = rotator.nextSlot(before ?? null);
       await this.#commit({ secret, held, to: 'STAGED', note: null }, async (client) => {
         await client.query("UPDATE public.secret_versions SET label = NULL WHERE secret = $1 AND label = 'PENDING'", [
           secret.id,
         ]);
         const version = { secretId: secret.id, generation: held.generation, label: 'PENDING' as const, slot };
         await insertVersion(client, ring, { ...version, facts: made.facts, value: made.value });
+        if (given?.credential) await storeCredential(client, ring, secret.id, given.credential);
       });
     } finally {
       made.value?.fill(0);
@@ -137,42 +145,53 @@ export class RotationMachine {
     return true;
   }
 
+  async #create({ secret, rotator }: RotationSubject, { generation }: HeldRotation, given: GivenValue | null) {
+    try {
+      const made = await withTarget(this.services, secret, (target) => {
+        const credential = given?.credential ?? target.credential;
+        const made = rotator.create({ ...target, credential }, given?.value ?? null, generation);
+        return withTimeout(made, this.effectTimeoutMs);
+      });
+      return { failure: null, made };
+    } catch (error) {
+      return { failure: error, made: null };
+    }
+  }
+
   /** The intent commits before the effect: whoever finds it without an outcome asks the target. */
   async #apply(subject: RotationSubject, held: HeldRotation): Promise<boolean> {
     await this.#move(subject, held, 'APPLYING', null);
     const applying = { ...held, status: 'APPLYING' as const };
-    const outcome = await this.#tryEffect(subject, held, (pending) => subject.rotator.apply(subject.target, pending));
-    if (outcome === null) return this.#move(subject, applying, 'APPLIED', null);
-    if (isRefused(outcome)) return this.#move(subject, applying, 'FAILED', noteOf(outcome));
-    return this.#move(subject, applying, 'UNKNOWN', noteOf(outcome));
+    const { failure } = await this.#tryEffect(subject, held, (...effect) => subject.rotator.apply(...effect));
+    if (failure === null) return this.#move(subject, applying, 'APPLIED', null);
+    if (isRefused(failure)) return this.#move(subject, applying, 'FAILED', noteOf(failure));
+    return this.#move(subject, applying, 'UNKNOWN', noteOf(failure));
   }
 
   async #probe(subject: RotationSubject, held: HeldRotation): Promise<boolean> {
-    let found: 'WORKS' | 'ABSENT' | 'UNKNOWN' = 'UNKNOWN';
-    const failure = await this.#tryEffect(subject, held, async (pending) => {
-      found = await subject.rotator.probe(subject.target, pending);
-    });
-    // TypeScript does not see the assignment above.
-    const answer = found as 'WORKS' | 'ABSENT' | 'UNKNOWN';
-    if (failure === null && answer === 'WORKS') {
-      return this.#move(subject, held, 'APPLIED', 'the target has the new value');
+    const { failure, answer } = await this.#tryEffect(subject, held, (...effect) => subject.rotator.probe(...effect));
+    if (answer === 'WORKS') return this.#move(subject, held, 'APPLIED', 'the target has the new value');
+    if (answer === 'PARTLY') return this.#applyAgain(subject, held, 'the target has a part: the rest is applied');
+    if (answer === 'ABSENT') {
+      if ((await countSteps(this.services.database, held, absentNote)) + 1 < attemptsMax) {
+        return this.#applyAgain(subject, held, absentNote);
+      }
+      return this.#hold(subject, held, 'the target does not have the new value, however often it is applied');
     }
-    if (held.failures + 1 >= attemptsMax) {
-      const reason = failure === null ? `the target says ${answer}` : noteOf(failure);
-      return this.#hold(subject, held, `nobody can tell whether the new value is valid: ${reason}`);
-    }
-    if (failure === null && answer === 'ABSENT') {
-      await this.#move(subject, held, 'STAGED', 'the target does not have the new value: it is applied again');
-      return this.#pause({ ...held, status: 'STAGED' }, retrySeconds);
-    }
-    return this.#pause(held, retrySeconds * 2 ** held.failures);
+    const reason = failure === null ? 'it does not say' : noteOf(failure);
+    return this.#tryLater(subject, held, `nobody can tell whether the target has the new value: ${reason}`);
+  }
+
+  async #applyAgain(subject: RotationSubject, held: HeldRotation, note: string): Promise<boolean> {
+    await this.#move(subject, held, 'STAGED', note);
+    return this.#pause({ ...held, status: 'STAGED' }, retrySeconds);
   }
 
   async #verify(subject: RotationSubject, held: HeldRotation): Promise<boolean> {
-    const failure = await this.#tryEffect(subject, held, (pending) => subject.rotator.verify(subject.target, pending));
-    if (failure === null) return this.#move(subject, held, 'VERIFIED', null);
+    const { failure, answer } = await this.#tryEffect(subject, held, (...effect) => subject.rotator.verify(...effect));
+    if (failure === null) return this.#move(subject, held, 'VERIFIED', answer ?? null);
     if (isRefused(failure)) return this.#move(subject, held, 'FAILED', noteOf(failure));
-    return this.#move(subject, held, 'UNKNOWN', noteOf(failure));
+    return this.#tryLater(subject, held, `the new value could not be tried: ${noteOf(failure)}`);
   }
 
   async #promote(subject: RotationSubject, held: HeldRotation): Promise<boolean> {
@@ -184,11 +203,13 @@ export class RotationMachine {
     return true;
   }
 
-  async #announce({ secret, target, rotator }: RotationSubject): Promise<void> {
+  async #announce({ secret, rotator }: RotationSubject): Promise<void> {
     try {
-      await withVersion(this.services, secret.id, { label: 'CURRENT' }, async (current) => {
-        if (current !== null) await rotator.promoted(target, current);
-      });
+      await withTarget(this.services, secret, (target) =>
+        withVersion(this.services, secret.id, { label: 'CURRENT' }, async (current) => {
+          if (current !== null) await withTimeout(rotator.promoted(target, current), this.effectTimeoutMs);
+        }),
+      );
     } catch (error) {
       // Both values are valid: whoever uses the secret finds the current one by itself.
       this.services.log.error({ err: error, secret: secret.name }, 'a new value could not be taken into use at once');
@@ -207,19 +228,25 @@ export class RotationMachine {
     return this.#move(subject, held, 'REVOKING', null);
   }
 
-  async #isPreviousInUse({ secret, target, rotator }: RotationSubject): Promise<boolean> {
-    return withVersion(this.services, secret.id, { label: 'PREVIOUS' }, (previous) =>
-      previous === null ? false : withTimeout(rotator.isInUse(target, previous), this.effectTimeoutMs),
+  async #isPreviousInUse({ secret, rotator }: RotationSubject): Promise<boolean> {
+    return withTarget(this.services, secret, (target) =>
+      withVersion(this.services, secret.id, { label: 'PREVIOUS' }, async (previous) =>
+        previous === null ? false : withTimeout(rotator.isInUse(target, previous), this.effectTimeoutMs),
+      ),
     );
   }
 
   async #revoke(subject: RotationSubject, held: HeldRotation): Promise<boolean> {
-    const { secret, target, rotator } = subject;
+    const { secret, rotator } = subject;
     try {
-      const revoked = await withVersion(this.services, secret.id, { label: 'PREVIOUS' }, async (previous) => {
-        if (previous !== null) await withTimeout(rotator.revoke(target, previous), this.effectTimeoutMs);
-        return previous?.generation ?? null;
-      });
+      const revoked = await withTarget(this.services, secret, (target) =>
+        withVersion(this.services, secret.id, { label: 'PREVIOUS' }, (previous) =>
+          withVersion(this.services, secret.id, { label: 'CURRENT' }, async (current) => {
+            if (previous !== null) await withTimeout(rotator.revoke(target, previous, current), this.effectTimeoutMs);
+            return previous?.generation ?? null;
+          }),
+        ),
+      );
       await this.#commit({ secret, held, to: 'REVOKED', note: null }, async (client) => {
         if (revoked !== null) await markRevoked(client, secret.id, revoked);
       });
@@ -249,25 +276,49 @@ export class RotationMachine {
     return this.#pause({ ...held, status: 'HELD' }, seconds);
   }
 
-  async #pause(held: HeldRotation, pauseSeconds: number): Promise<boolean> {
-    await releaseRotation(this.services.database, held, { pauseSeconds, failed: held.status === 'UNKNOWN' });
+  /** Counts a failure of the step; after several somebody has to look. */
+  async #tryLater(subject: RotationSubject, held: HeldRotation, note: string): Promise<boolean> {
+    if (held.failures + 1 >= attemptsMax) return this.#hold(subject, held, note);
+    await releaseRotation(this.services.database, held, {
+      pauseSeconds: retrySeconds * 2 ** held.failures,
+      failed: true,
+    });
     return false;
   }
 
-  /** What the effect threw, null where nothing. */
-  async #tryEffect(
+  async #pause(held: HeldRotation, pauseSeconds: number): Promise<boolean> {
+    await releaseRotation(this.services.database, held, { pauseSeconds, failed: false });
+    return false;
+  }
+
+  /** What the effect answered, or what it threw. What it has the machine keep is durable before it goes on. */
+  async #tryEffect<Answer>(
     { secret }: RotationSubject,
     held: HeldRotation,
-    effect: (pending: SecretVersion) => Promise<void>,
-  ): Promise<unknown> {
-    try {
-      await withVersion(this.services, secret.id, { generation: held.generation }, async (pending) => {
-        if (pending === null) throw new TypeError(`version ${held.generation} of ${secret.name} is not there`);
-        await withTimeout(effect(pending), this.effectTimeoutMs);
+    effect: (target: RotationTarget, pending: SecretVersion, work: RotationWork) => Promise<Answer>,
+  ): Promise<{ readonly failure: unknown; readonly answer: Answer | null }> {
+    const { services, effectTimeoutMs } = this;
+    const version = { secretId: secret.id, generation: held.generation };
+    const keep = async (learned: Learned) => {
+      await services.append({
+        alongside: async (client) => {
+          await client.query('SELECT daybook.require_rotation_held($1, $2)', [held.id, held.fence]);
+          await storeLearned(client, services.ring, version, learned);
+        },
       });
-      return null;
+    };
+    try {
+      const answer = await withTarget(services, secret, (target) =>
+        withVersion(services, secret.id, { label: 'CURRENT' }, (current) =>
+          withVersion(services, secret.id, { generation: held.generation }, (pending) => {
+            if (pending === null) throw new TypeError(`version ${held.generation} of ${secret.name} is not there`);
+            return withTimeout(effect(target, pending, { current, keep }), effectTimeoutMs);
+          }),
+        ),
+      );
+      return { failure: null, answer };
     } catch (error) {
-      return error ?? new Error('the effect failed without a reason');
+      return { failure: error ?? new Error('the effect failed without a reason'), answer: null };
     }
   }
 
@@ -288,20 +339,4 @@ export class RotationMachine {
     const origin = serviceSecretOrigin(randomUUID());
     await stepRotation(this.services.append, { ...step, rotation: held, origin, alongside });
   }
-}
-
-/** Carries out a planned rotation on this node as far as it gets now, and returns it as it is then. */
-export async function carryOut(
-  services: SecretServices,
-  rotation: RotationRow,
-  newValue: string | null,
-  signal: AbortSignal,
-): Promise<RotationRow> {
-  const given = newValue === null ? null : { rotationId: rotation.id, value: Buffer.from(newValue) };
-  try {
-    await new RotationMachine(services).runOne(rotation.id, given, signal);
-  } finally {
-    given?.value.fill(0);
-  }
-  return (await readRotation(services.database, rotation.id)) ?? rotation;
 }

@@ -1,11 +1,10 @@
 import type { RotationTarget, Rotator, SecretVersion } from '../core/rotation.js';
 import type { SecretServices } from './secret-services.js';
-import { readSecrets, readVersion, type SecretRow, type VersionLabel } from './secret-store.js';
+import { readCredential, readSecrets, readVersion, type SecretRow, type VersionLabel } from './secret-store.js';
 
 /** What a rotation is about. */
 export interface RotationSubject {
   readonly secret: SecretRow;
-  readonly target: RotationTarget;
   readonly rotator: Rotator;
 }
 
@@ -17,7 +16,21 @@ export async function getSubject(
   const secret = (await readSecrets(database)).find(({ id }) => id === secretId);
   const rotator = secret && rotators.get(secret.type);
   if (secret === undefined || rotator === undefined) throw new TypeError(`no rotator for the secret ${secretId}`);
-  return { secret, rotator, target: { id: secret.id, name: secret.name, settings: secret.settings } };
+  return { secret, rotator };
+}
+
+/** Does something with a secret as its rotator sees it, and overwrites its credential afterwards. */
+export async function withTarget<Result>(
+  { database, ring }: Pick<SecretServices, 'database' | 'ring'>,
+  { id, name, settings }: SecretRow,
+  use: (target: RotationTarget) => Promise<Result>,
+): Promise<Result> {
+  const credential = await readCredential(database, ring, id);
+  try {
+    return await use({ id, name, settings, credential });
+  } finally {
+    credential?.fill(0);
+  }
 }
 
 /** Does something with a version, null where there is none, and overwrites its value afterwards. */

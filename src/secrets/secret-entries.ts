@@ -15,6 +15,13 @@ const eventOfStatus: Readonly<Partial<Record<RotationStatus, string>>> = {
   ROLLED_BACK: 'SecretRolledBack',
 };
 
+/** Steps that somebody has to know of: sinks deliver what is an alert. */
+const severityOfStatus: Readonly<Partial<Record<RotationStatus, 'WARNING' | 'ERROR'>>> = {
+  UNKNOWN: 'WARNING',
+  HELD: 'ERROR',
+  FAILED: 'ERROR',
+};
+
 /** The entry about a step, empty where there is none: what happened to which generation, never a value. */
 export function stepEntries(
   secret: Pick<SecretRow, 'type' | 'name'>,
@@ -25,17 +32,19 @@ export function stepEntries(
 ): NewAuditEntry[] {
   const event = eventOfStatus[status];
   if (event === undefined) return [];
+  const severity = severityOfStatus[status];
   const details = {
     generation: rotation.generation,
     note: note ?? undefined,
     requestedBy: rotation.requestedBy ?? undefined,
     rotation: rotation.id,
+    severity,
     status,
   };
   return [
     serviceEntry({
       ...origin,
-      category: 'SECRET',
+      category: severity === undefined ? 'SECRET' : 'ALERT',
       event,
       action: 'UPDATE',
       resource: `secret/${secret.type}/${secret.name}`,

@@ -1,8 +1,8 @@
 import type pg from 'pg';
-import type { SecretType, SecretVersion } from '../core/rotation.js';
+import type { Learned, SecretType, SecretVersion } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
-import { insertDataKey, type KeyRing } from '../access/key-ring.js';
+import { insertDataKey, type DataKey, type KeyRing } from '../access/key-ring.js';
 
 export type VersionLabel = 'PENDING' | 'CURRENT' | 'PREVIOUS';
 
@@ -126,6 +126,67 @@ export async function markRevoked(
      WHERE secret = $1 AND generation = $2 AND revoked_at IS NULL`,
     [secretId, generation],
   );
+}
+
+/**
+ * Seals what the target told while it was changed: a value that it made becomes that of the pending version, facts are added to
+ * it, a credential replaces the one before. In the caller's transaction.
+ */
+export async function storeLearned(
+  client: Pick<pg.Client, 'query'>,
+  ring: KeyRing,
+  { secretId, generation }: { readonly secretId: string; readonly generation: number },
+  { value, facts, credential }: Learned,
+): Promise<void> {
+  if (value !== undefined) {
+    const { sealedValue, dataKey } = ring.seal(value, contextOf(secretId, generation));
+    await insertDataKey(client, dataKey);
+    await client.query(
+      `UPDATE public.secret_versions SET sealed_value = decode($3, 'hex'), data_key = $4
+       WHERE secret = $1 AND generation = $2 AND label = 'PENDING'`,
+      [secretId, generation, sealedValue, dataKey.id],
+    );
+  }
+  if (facts !== undefined) {
+    await client.query(
+      `UPDATE public.secret_versions SET facts = (facts::jsonb || $3::jsonb)::json
+       WHERE secret = $1 AND generation = $2 AND label = 'PENDING'`,
+      [secretId, generation, JSON.stringify(facts)],
+    );
+  }
+  if (credential !== undefined) await storeCredential(client, ring, secretId, credential);
+}
+
+/** Seals what lets the rotator in at the target, in place of the one before, in the caller's transaction. */
+export async function storeCredential(
+  client: Pick<pg.Client, 'query'>,
+  ring: KeyRing,
+  secretId: string,
+  credential: Uint8Array,
+): Promise<void> {
+  const { sealedValue, dataKey } = ring.seal(credential, credentialContextOf(secretId));
+  await insertDataKey(client, dataKey);
+  await client.query(
+    "UPDATE public.secrets SET sealed_credential = decode($2, 'hex'), credential_key = $3 WHERE id = $1",
+    [secretId, sealedValue, dataKey.id],
+  );
+}
+
+/** What lets the rotator in at the target; null where there is none. The caller overwrites it after use. */
+export async function readCredential(database: Queryable, ring: KeyRing, secretId: string): Promise<Uint8Array | null> {
+  const found = await database.query<{ sealedValue: string } & DataKey>(
+    `SELECT secret.sealed_credential AS "sealedValue", key.id, key.generation, key.wrapped
+     FROM public.secrets AS secret JOIN public.data_keys AS key ON key.id = secret.credential_key WHERE secret.id = $1`,
+    [secretId],
+  );
+  const [row] = found.rows;
+  if (row === undefined) return null;
+  const { sealedValue, ...dataKey } = row;
+  return ring.open({ sealedValue, dataKey }, credentialContextOf(secretId));
+}
+
+function credentialContextOf(secretId: string): string {
+  return `credential ${secretId}`;
 }
 
 function contextOf(secretId: string, generation: number): string {

@@ -6,12 +6,12 @@ import type { RequestContext } from '../access/request-context.js';
 import type { SecretType } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
 import { ForwardPageArgs, numberedConnection, type Connection } from '../graphql/connection.js';
+import { carryOut } from './carry-out-rotation.js';
 import { disclose } from './disclose-secret.js';
 import { registerSecret } from './register-secret.js';
 import { requestRotation, rollBackRotation } from './request-rotation.js';
 import { readPolicies, updatePolicy, type PolicyRow } from './rotation-policies.js';
 import { readRotation, readRotations, type RotationRow } from './rotation-rows.js';
-import { carryOut } from './rotation-machine.js';
 import { readSchedule, type ScheduleEntry } from './run-schedule.js';
 import {
   ReadSecretInput,
@@ -77,9 +77,11 @@ export class SecretResolver {
       name: input.secretName,
       reason: input.reason ?? null,
       requestedBy: context.calls.origin.actor ?? 'unknown',
+      isValueGiven: (input.newValue ?? input.newCredential) !== undefined,
       origin: context.calls.origin,
     });
-    return { rotation: await carryOut(secrets, rotation, input.newValue ?? null, shutdown) };
+    const given = { value: input.newValue ?? null, credential: input.newCredential ?? null };
+    return { rotation: await carryOut(secrets, rotation, given, shutdown) };
   }
 
   @Mutation(() => RotateSecretPayload, { description: 'Goes back to the value before, while it is valid.' })
@@ -125,19 +127,15 @@ export class SecretResolver {
     const type = input.secretType as SecretType;
     const rotator = secrets.rotators.get(type);
     if (rotator === undefined) throw new DaybookError('BAD_USER_INPUT', `this node rotates no ${type} secrets`);
-    const settings = Object.fromEntries((input.settings ?? []).map(({ name, value }) => [name, value]));
-    const adopted = await rotator.adopt({ name: input.secretName, settings });
-    await registerSecret(
-      { ...secrets, ...recordedWith(context) },
-      {
-        type,
-        name: input.secretName,
-        settings,
-        value: input.value === undefined ? null : Buffer.from(input.value),
-        ...adopted,
-        origin: context.calls.origin,
-      },
-    );
+    const secret = {
+      name: input.secretName,
+      settings: Object.fromEntries((input.settings ?? []).map(({ name, value }) => [name, value])),
+      value: input.value === undefined ? null : Buffer.from(input.value),
+      credential: input.credential === undefined ? null : Buffer.from(input.credential),
+    };
+    const adopted = await rotator.adopt(secret);
+    const store = { ...secrets, ...recordedWith(context) };
+    await registerSecret(store, { type, ...secret, ...adopted, origin: context.calls.origin });
     const schedule = await readSchedule(database, clock.nowMs());
     return { schedule: schedule.find((one) => one.secretType === type && one.secretName === input.secretName) };
   }

@@ -104,6 +104,13 @@ export class RotateSecretInput {
   })
   newValue?: string;
 
+  @Sensitive()
+  @Field(() => String, {
+    nullable: true,
+    description: 'What lets the service in at the target from now on, such as a registration access token.',
+  })
+  newCredential?: string;
+
   @Field(() => String, { nullable: true }) reason?: string;
 }
 
@@ -136,6 +143,14 @@ export class RegisterSecretInput {
   @Sensitive()
   @Field(() => String, { nullable: true, description: 'Its value now.' })
   value?: string;
+
+  @Sensitive()
+  @Field(() => String, {
+    nullable: true,
+    description:
+      'What lets the service in at the target and is no value of the secret: a registration access token, a key that signs calls.',
+  })
+  credential?: string;
 }
 
 @InputType()

@@ -48,10 +48,10 @@ export class EncryptionKeyRotator implements Rotator {
     if (left > 0) throw new DaybookError('SECRET_UNAVAILABLE', `${left} data keys are still to be wrapped anew`);
   }
 
-  async probe(_target: RotationTarget, { generation }: SecretVersion): Promise<'WORKS' | 'ABSENT'> {
+  async probe(_target: RotationTarget, { generation }: SecretVersion): Promise<'WORKS' | 'PARTLY' | 'ABSENT'> {
     await this.services.ring.refresh();
-    const isThere = this.services.ring.newest >= generation;
-    return isThere && (await this.#countOlder(generation)) === 0 ? 'WORKS' : 'ABSENT';
+    if (this.services.ring.newest < generation) return 'ABSENT';
+    return (await this.#countOlder(generation)) === 0 ? 'WORKS' : 'PARTLY';
   }
 
   async verify(_target: RotationTarget, { generation }: SecretVersion): Promise<void> {
