@@ -18,6 +18,7 @@ import { serviceSecretOrigin } from './secrets/secret-entries.js';
 import type { SecretServices } from './secrets/secret-services.js';
 import { readSecrets } from './secrets/secret-store.js';
 import { ApiKeyRotator } from './secrets/rotators/api-key-rotator.js';
+import { OauthRotator } from './secrets/rotators/oauth-rotator.js';
 import { EncryptionKeyRotator } from './secrets/rotators/encryption-key-rotator.js';
 
 export interface SecretParts {
@@ -38,6 +39,7 @@ export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
     new EncryptionKeyRotator({ database: pool, ring }),
     new SigningKeyRotator(keys),
     new ApiKeyRotator({ database: pool, append, apiKeys }),
+    new OauthRotator(),
   ];
   const rotators = new Map<SecretType, Rotator>(list.map((rotator) => [rotator.type, rotator]));
   const node = `${hostname()} ${randomUUID()}`;
@@ -54,12 +56,9 @@ async function registerOwn(services: SecretServices): Promise<void> {
   ];
   const known = new Set((await readSecrets(services.database)).map(({ type, name }) => `${type} ${name}`));
   for (const [type, name] of own.filter(([type, name]) => !known.has(`${type} ${name}`))) {
-    const secret = { name, settings: {}, value: null, credential: null };
-    const adopted = await services.rotators.get(type)?.adopt(secret);
-    if (adopted === undefined) continue;
     const origin = serviceSecretOrigin(randomUUID());
     try {
-      await registerSecret(services, { type, ...secret, ...adopted, origin });
+      await registerSecret(services, { type, name, settings: {}, value: null, credential: null, origin });
     } catch (error) {
       if (!(error instanceof DaybookError && error.code === 'BAD_USER_INPUT')) throw error;
     }

@@ -6,7 +6,9 @@ BEGIN
   UPDATE public.rotations SET status = after,
       rotated_at = CASE WHEN after = 'ROTATED' THEN coalesce(rotated_at, clock_timestamp()) ELSE rotated_at END,
       grace_ends_at = CASE WHEN after = 'ROTATED' THEN coalesce(grace_ends_at, clock_timestamp() + grace) ELSE grace_ends_at END,
-      failures = 0, next_attempt_at = clock_timestamp()
+      failures = 0, next_attempt_at = clock_timestamp(),
+      -- At its end it is let go of: whoever looks for others that work on the secret finds none.
+      leased_until = CASE WHEN after IN ('REVOKED', 'FAILED', 'ROLLED_BACK') THEN NULL ELSE leased_until END
     WHERE id = rotation_id AND fence = held_fence AND status = before;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'rotation % is no longer held, or no longer %', rotation_id, before USING ERRCODE = 'DB009';

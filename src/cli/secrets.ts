@@ -124,17 +124,15 @@ async function register(
   options: RegisterOptions,
 ): Promise<Outcome> {
   const settings = Object.fromEntries((options.setting ?? []).map(splitSetting));
-  const rotator = services.rotators.get(type);
-  if (rotator === undefined) throw new DaybookError('BAD_USER_INPUT', `this node rotates no ${type} secrets`);
   const [value, credential] = [await readGiven(options.valueFile), await readGiven(options.credentialFile)];
-  const secret = {
+  await registerSecret(services, {
+    type,
     name,
     settings,
     value: value === null ? null : Buffer.from(value),
     credential: credential === null ? null : Buffer.from(credential),
-  };
-  const adopted = await rotator.adopt(secret);
-  await registerSecret(services, { type, ...secret, ...adopted, origin: commandOrigin() });
+    origin: commandOrigin(),
+  });
   return { result: { registered: `${type}/${name}` }, text: `${type} ${name} is registered\n` };
 }
 

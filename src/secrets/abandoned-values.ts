@@ -15,16 +15,21 @@ export async function discardAbandoned(
 ): Promise<void> {
   for (const id of await readAbandoned(services.database)) {
     signal.throwIfAborted();
-    const abandoned = await takeAbandoned(services.database, services.node, id);
-    if (abandoned === null) continue;
-    try {
-      await discard(services, abandoned, effectTimeoutMs);
-    } catch (error) {
-      const named = { err: error, secret: abandoned.secretId, generation: abandoned.generation };
-      services.log.warn(named, 'an abandoned value could not be revoked: tried again');
-    } finally {
-      await releaseAbandoned(services.database, abandoned);
-    }
+    await discardOne(services, id, effectTimeoutMs);
+  }
+}
+
+/** The same for one rotation; nothing where it goes on, or has left nothing. */
+export async function discardOne(services: SecretServices, id: string, effectTimeoutMs: number): Promise<void> {
+  const abandoned = await takeAbandoned(services.database, services.node, id);
+  if (abandoned === null) return;
+  try {
+    await discard(services, abandoned, effectTimeoutMs);
+  } catch (error) {
+    const named = { err: error, secret: abandoned.secretId, generation: abandoned.generation };
+    services.log.warn(named, 'an abandoned value could not be revoked: tried again');
+  } finally {
+    await releaseAbandoned(services.database, abandoned);
   }
 }
 

@@ -17,13 +17,8 @@ export interface Registration {
   readonly settings: Readonly<Record<string, unknown>>;
   /** The value that is current now; null where it is kept elsewhere. */
   readonly value: Uint8Array | null;
-  /** What everybody may see of that value. */
-  readonly facts: Readonly<Record<string, unknown>>;
-  readonly slot: string | null;
   /** What lets the rotator in at the target; null where it needs nothing. */
   readonly credential: Uint8Array | null;
-  /** Where it is a matter of the secret and not of its type. */
-  readonly zeroDowntime?: boolean;
   readonly origin: CallOrigin;
 }
 
@@ -35,8 +30,9 @@ export interface RegistrationStore {
 }
 
 /**
- * Registers a secret with the value it has now, so that it is rotated from here on. Secret, value and `SecretRegistered` entry
- * commit together. Throws BAD_USER_INPUT where there is no rotator for it or it is registered already.
+ * Registers a secret with the value it has now, so that it is rotated from here on, after its rotator has looked at it. Secret,
+ * value and `SecretRegistered` entry commit together. Throws BAD_USER_INPUT where there is no rotator for it or it is registered
+ * already, and what the rotator's `adopt` throws.
  */
 export async function registerSecret(store: RegistrationStore, registration: Registration): Promise<SecretRow> {
   const { type, name, settings, origin } = registration;
@@ -45,8 +41,12 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
   if (name.length < 1 || name.length > 200 || !name.isWellFormed() || name.includes('\0')) {
     throw new DaybookError('BAD_USER_INPUT', 'secretName must have 1 to 200 characters');
   }
+  // Before the target is asked, which may replace the credential by it.
+  if (await isRegistered(store.database, type, name)) throw alreadyRegistered(type, name);
+  const { value } = registration;
+  const adopted = await rotator.adopt({ name, settings, value, credential: registration.credential });
+  const { facts, slot, credential = registration.credential, zeroDowntime = rotator.zeroDowntime } = adopted;
   const id = randomUUID();
-  const zeroDowntime = registration.zeroDowntime ?? rotator.zeroDowntime;
   const entry = serviceEntry({
     ...origin,
     category: 'SECRET',
@@ -63,7 +63,6 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
           `INSERT INTO public.secrets (id, type, name, settings, zero_downtime, registered_by) VALUES ($1, $2, $3, $4, $5, $6)`,
           [id, type, name, JSON.stringify(settings), zeroDowntime, origin.actor ?? 'unknown'],
         );
-        const { value, facts, slot, credential } = registration;
         await insertVersion(client, store.ring, {
           secretId: id,
           generation: 1,
@@ -77,7 +76,16 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
     });
   } catch (error) {
     if (sqlState((error as Error).cause) !== uniqueViolation) throw error;
-    throw new DaybookError('BAD_USER_INPUT', `${type} secret ${name} is registered already`, { cause: error });
+    throw alreadyRegistered(type, name, error);
   }
   return getSecret(store.database, type, name);
+}
+
+async function isRegistered(database: Queryable, type: SecretType, name: string): Promise<boolean> {
+  const found = await database.query('SELECT FROM public.secrets WHERE type = $1 AND name = $2', [type, name]);
+  return found.rowCount === 1;
+}
+
+function alreadyRegistered(type: SecretType, name: string, cause?: unknown): DaybookError {
+  return new DaybookError('BAD_USER_INPUT', `${type} secret ${name} is registered already`, { cause });
 }

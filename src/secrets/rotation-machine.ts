@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Learned, RotationStatus, RotationTarget, RotationWork, SecretVersion } from '../core/rotation.js';
-import { discardAbandoned } from './abandoned-values.js';
+import { discardAbandoned, discardOne } from './abandoned-values.js';
 import { effectTimeoutMsDefault, isLeaseLost, isRefused, noteOf, withTimeout } from './rotation-effects.js';
 import {
   countSteps,
@@ -64,7 +64,10 @@ export class RotationMachine {
    */
   async runOne(id: string, given: GivenValue | null, signal: AbortSignal): Promise<void> {
     const held = await takeRotation(this.services.database, this.services.node, id);
-    if (held !== null) await this.#work(held, given, signal);
+    if (held === null) return;
+    await this.#work(held, given, signal);
+    // At once, as a target with one place may have the value that failed.
+    await discardOne(this.services, id, this.effectTimeoutMs);
   }
 
   async #work(taken: HeldRotation, given: GivenValue | null, signal: AbortSignal): Promise<void> {

@@ -89,6 +89,9 @@ export async function takeAbandoned(database: Queryable, holder: string, id: str
     `UPDATE public.rotations AS rotation SET holder = $1, fence = fence + 1,
        leased_until = clock_timestamp() + interval '${leaseSeconds} seconds'
      WHERE id = $2 AND status IN ('FAILED', 'ROLLED_BACK') AND (leased_until IS NULL OR leased_until <= clock_timestamp())
+       AND EXISTS (SELECT FROM public.secret_versions AS version WHERE version.secret = rotation.secret
+         AND version.generation = rotation.generation AND version.revoked_at IS NULL
+         AND version.label IS DISTINCT FROM 'CURRENT' AND version.label IS DISTINCT FROM 'PREVIOUS')
      RETURNING id, secret AS "secretId", generation, fence,
        EXISTS (SELECT FROM public.secret_versions AS mine JOIN public.secret_versions AS later
                  ON later.secret = mine.secret AND later.slot = mine.slot AND later.generation > mine.generation

@@ -125,17 +125,15 @@ export class SecretResolver {
   ): Promise<{ schedule: ScheduleEntry | undefined }> {
     const { secrets, clock, database } = context.services;
     const type = input.secretType as SecretType;
-    const rotator = secrets.rotators.get(type);
-    if (rotator === undefined) throw new DaybookError('BAD_USER_INPUT', `this node rotates no ${type} secrets`);
-    const secret = {
+    const store = { ...secrets, ...recordedWith(context) };
+    await registerSecret(store, {
+      type,
       name: input.secretName,
       settings: Object.fromEntries((input.settings ?? []).map(({ name, value }) => [name, value])),
       value: input.value === undefined ? null : Buffer.from(input.value),
       credential: input.credential === undefined ? null : Buffer.from(input.credential),
-    };
-    const adopted = await rotator.adopt(secret);
-    const store = { ...secrets, ...recordedWith(context) };
-    await registerSecret(store, { type, ...secret, ...adopted, origin: context.calls.origin });
+      origin: context.calls.origin,
+    });
     const schedule = await readSchedule(database, clock.nowMs());
     return { schedule: schedule.find((one) => one.secretType === type && one.secretName === input.secretName) };
   }
