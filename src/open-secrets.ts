@@ -19,6 +19,7 @@ import type { SecretServices } from './secrets/secret-services.js';
 import { readSecrets } from './secrets/secret-store.js';
 import { ApiKeyRotator } from './secrets/rotators/api-key-rotator.js';
 import { OauthRotator } from './secrets/rotators/oauth-rotator.js';
+import { WebhookRotator } from './secrets/rotators/webhook-rotator.js';
 import { EncryptionKeyRotator } from './secrets/rotators/encryption-key-rotator.js';
 
 export interface SecretParts {
@@ -40,6 +41,7 @@ export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
     new SigningKeyRotator(keys),
     new ApiKeyRotator({ database: pool, append, apiKeys }),
     new OauthRotator(),
+    new WebhookRotator(clock),
   ];
   const rotators = new Map<SecretType, Rotator>(list.map((rotator) => [rotator.type, rotator]));
   const node = `${hostname()} ${randomUUID()}`;

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { decodeWebhookKey } from '../core/webhook-signature.js';
 import { DaybookError } from '../errors.js';
 import { lineKey, type LineKey } from './sealed-line.js';
 
@@ -32,13 +33,9 @@ export async function readLineKey(file: string): Promise<LineKey> {
   return lineKey(bytes);
 }
 
-/**
- * The bytes that webhooks are signed with: `whsec_` and base64 as in Standard Webhooks, or any text of 16 bytes and more,
- * which is taken as it is. Throws CONFIG_INVALID.
- */
+/** The bytes that webhooks are signed with, as `decodeWebhookKey` reads them. Throws CONFIG_INVALID. */
 export async function readWebhookSecret(file: string): Promise<Uint8Array> {
-  const text = await readSecretText(file, 'the webhook secret');
-  const bytes = text.startsWith('whsec_') ? Buffer.from(text.slice('whsec_'.length), 'base64') : Buffer.from(text);
-  if (bytes.length < 16) throw new DaybookError('CONFIG_INVALID', `${file} must hold a secret of at least 16 bytes`);
+  const bytes = decodeWebhookKey(await readSecretText(file, 'the webhook secret'));
+  if (bytes === null) throw new DaybookError('CONFIG_INVALID', `${file} must hold a secret of at least 16 bytes`);
   return bytes;
 }

@@ -1,6 +1,6 @@
-import { createHmac } from 'node:crypto';
 import type { Clock } from '../clock.js';
 import { timestampFromMs } from '../core/timestamp.js';
+import { signWebhook } from '../core/webhook-signature.js';
 import type { AuditRow } from '../ledger/rows.js';
 import { HttpPoster, takeParts } from './http-post.js';
 import { readConfigured, readWebhookSecret } from './read-secret.js';
@@ -10,14 +10,6 @@ import { sinkRefused, sinkUnavailable, type SinkTarget } from './sink-target.js'
 
 /** Body of one request: what most servers take without being asked. */
 const bodyBytesMax = 512 * 1024;
-
-/**
- * The signature of Standard Webhooks: `v1,` and the base64 of HMAC-SHA256 over `<id>.<timestamp>.<body>`. `timestamp` is in
- * seconds.
- */
-function signWebhook(secret: Uint8Array, id: string, timestamp: number, body: Buffer): string {
-  return `v1,${createHmac('sha256', secret).update(`${id}.${timestamp}.`).update(body).digest('base64')}`;
-}
 
 /**
  * Entries in batches by POST, signed as Standard Webhooks says. Any 2xx acknowledges a batch; a batch that is too large for
