@@ -11,6 +11,17 @@ const port = z.coerce.number().int().min(1).max(65_535);
 
 const anchorMode = z.enum(['off', 'best-effort', 'required']);
 
+const masterKey = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/i, 'must be 32 bytes as 64 hexadecimal digits: openssl rand -hex 32 makes one');
+
+const kmsKeyId = z
+  .string()
+  .regex(
+    /^(arn:aws[a-z-]*:kms:[a-z0-9-]+:\d{12}:(key|alias)\/[\w/-]{1,256}|alias\/[\w/-]{1,250}|[\w-]{1,100})$/,
+    'must be the id, alias or ARN of an AWS KMS key',
+  );
+
 const environmentShape = {
   DAYBOOK_HOST: z
     .string()
@@ -36,10 +47,15 @@ const environmentShape = {
   DAYBOOK_DATABASE_POOL: z.coerce.number().int().min(2).max(100).default(8),
   DAYBOOK_APPEND_QUEUE_MAX: z.coerce.number().int().min(1).max(1_000_000).default(20_000),
   DAYBOOK_TRUST_PROXY: z.coerce.number().int().min(0).max(10).default(0),
-  DAYBOOK_MASTER_KEY: z
+  DAYBOOK_MASTER_KEY: masterKey.optional(),
+  DAYBOOK_FORMER_MASTER_KEY: masterKey.optional(),
+  DAYBOOK_KMS_KEY_ID: kmsKeyId.optional(),
+  DAYBOOK_KMS_REGION: z
     .string()
-    .regex(/^[0-9a-f]{64}$/i, 'must be 32 bytes as 64 hexadecimal digits: openssl rand -hex 32 makes one')
+    .regex(/^[a-z0-9-]+$/, 'must be a region such as eu-central-1')
     .optional(),
+  DAYBOOK_KMS_ENDPOINT: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional(),
+  DAYBOOK_FORMER_KMS_KEY_ID: kmsKeyId.optional(),
   DAYBOOK_CHECKPOINT_SECONDS: z.coerce.number().min(0.05).max(10).default(2),
   DAYBOOK_STORE_DIR: z.string().optional(),
   DAYBOOK_S3_BUCKET: z.string().min(3).max(255).optional(),
@@ -133,8 +149,7 @@ export interface Config {
   readonly appendQueueMax: number;
   /** Number of reverse proxies whose X-Forwarded-For is believed. */
   readonly trustedProxies: number;
-  /** 32 bytes as hex that seal what the database keeps secret; kept in the data folder when absent. */
-  readonly masterKey: string | undefined;
+  readonly rootKey: RootKeyConfig;
   /** Between two looks of the signer at the logs, in milliseconds. */
   readonly checkpointIntervalMs: number;
   readonly store: StoreConfig;
@@ -156,6 +171,22 @@ export interface Config {
   readonly runsJobs: boolean;
   /** Every setting by its variable, defaults included: for snapshots of the configuration. Holds secrets. */
   readonly environment: Readonly<Record<string, string>>;
+}
+
+/** What wraps the keys that the database keeps: a KMS key where one is named, else 32 bytes of this node's own. */
+export interface RootKeyConfig {
+  /** 32 bytes as hex; kept in the data folder when absent. */
+  readonly masterKey: string | undefined;
+  readonly kms: KmsConfig | undefined;
+  /** Root keys that wrap nothing any more, but open what they wrapped. */
+  readonly former: { readonly masterKey: string | undefined; readonly kms: KmsConfig | undefined };
+}
+
+/** A key of AWS KMS by id, alias or ARN. */
+export interface KmsConfig {
+  readonly keyId: string;
+  readonly region: string;
+  readonly endpoint?: string;
 }
 
 /** What snapshots of the configuration cover. */
@@ -255,7 +286,7 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
     databasePoolSize: values.DAYBOOK_DATABASE_POOL,
     appendQueueMax: values.DAYBOOK_APPEND_QUEUE_MAX,
     trustedProxies: values.DAYBOOK_TRUST_PROXY,
-    masterKey: values.DAYBOOK_MASTER_KEY?.toLowerCase(),
+    rootKey: toRootKey(values),
     checkpointIntervalMs: values.DAYBOOK_CHECKPOINT_SECONDS * 1_000,
     store: {
       folder: resolve(values.DAYBOOK_STORE_DIR ?? join(dataDir, 'store')),
@@ -308,6 +339,26 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
     runsJobs: values.DAYBOOK_JOBS === 'on',
     environment: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)])),
   };
+}
+
+function toRootKey(values: z.infer<typeof environmentSchema>): RootKeyConfig {
+  return {
+    masterKey: values.DAYBOOK_MASTER_KEY?.toLowerCase(),
+    kms: toKms(values, values.DAYBOOK_KMS_KEY_ID),
+    former: {
+      masterKey: values.DAYBOOK_FORMER_MASTER_KEY?.toLowerCase(),
+      kms: toKms(values, values.DAYBOOK_FORMER_KMS_KEY_ID),
+    },
+  };
+}
+
+/** A key that is named by its ARN is in the region that this says. */
+function toKms(values: z.infer<typeof environmentSchema>, keyId: string | undefined): KmsConfig | undefined {
+  if (keyId === undefined) return undefined;
+  const ofArn = keyId.startsWith('arn:') ? keyId.split(':')[3] : undefined;
+  const region = values.DAYBOOK_KMS_REGION ?? ofArn ?? 'us-east-1';
+  const endpoint = values.DAYBOOK_KMS_ENDPOINT;
+  return { keyId, region, ...(endpoint === undefined ? {} : { endpoint }) };
 }
 
 function toAnchors(values: z.infer<typeof environmentSchema>): AnchorConfig {

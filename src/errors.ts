@@ -86,6 +86,17 @@ export const errorCatalogue = {
   },
   SECRET_UNAVAILABLE: { httpStatus: 503, retryable: true, meaning: 'the target of a rotation does not answer' },
   ROTATION_CONFLICT: { httpStatus: 409, retryable: true, meaning: 'this secret is being rotated, or by somebody else' },
+  // The root key in a key management service.
+  ROOT_KEY_UNAVAILABLE: {
+    httpStatus: 503,
+    retryable: true,
+    meaning: 'the key management service does not answer, or has too much to do',
+  },
+  ROOT_KEY_REFUSED: {
+    httpStatus: 503,
+    retryable: false,
+    meaning: 'the key management service refuses to use the root key',
+  },
   // Broken invariants: the request fails and somebody is told.
   LEDGER_BROKEN: { httpStatus: 500, retryable: false, meaning: 'the stored ledger contradicts itself' },
   ANCHOR_REFUSED: { httpStatus: 500, retryable: false, meaning: 'an external anchor gave a wrong answer, or refused' },
@@ -98,7 +109,7 @@ export const errorCatalogue = {
   SIGNING_UNAVAILABLE: {
     httpStatus: 503,
     retryable: false,
-    meaning: 'this node cannot open the signing key: it needs the master key',
+    meaning: 'this node cannot open a key: it needs the root key that wrapped it',
   },
   INTERNAL: { httpStatus: 500, retryable: false, meaning: 'a defect of the service; its log has the details' },
   // Start-up and command line.

@@ -11,6 +11,7 @@ import type { Rotator, SecretType } from './core/rotation.js';
 import { DaybookError } from './errors.js';
 import { logNames } from './ledger/rows.js';
 import { openRootKey } from './open-root-key.js';
+import { isKeyOutOfReach, type RootKey } from './access/root-key.js';
 import { SigningKeyRotator } from './proofs/signing-key-rotator.js';
 import type { SigningKeys } from './proofs/signing-keys.js';
 import { registerSecret } from './secrets/register-secret.js';
@@ -35,7 +36,8 @@ export interface SecretParts {
 /** What rotates secrets on this node. Those of the service itself are registered on its first start. */
 export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
   const { config, pool, append, apiKeys, keys, clock, log } = parts;
-  const ring = await KeyRing.open(pool, await openRootKey(config));
+  const root = await openRootKey(config);
+  const ring = await KeyRing.open(pool, root);
   const list: readonly Rotator[] = [
     new EncryptionKeyRotator({ database: pool, ring }),
     new SigningKeyRotator(keys),
@@ -45,8 +47,9 @@ export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
   ];
   const rotators = new Map<SecretType, Rotator>(list.map((rotator) => [rotator.type, rotator]));
   const node = `${hostname()} ${randomUUID()}`;
-  const services = { database: pool, append, ring, rotators, node, clock, log };
+  const services = { database: pool, append, ring, wrapped: [keys, ring], rotators, node, clock, log };
   await registerOwn(services);
+  await tellOfFormerRootKeys(pool, root, log);
   return services;
 }
 
@@ -64,5 +67,24 @@ async function registerOwn(services: SecretServices): Promise<void> {
     } catch (error) {
       if (!(error instanceof DaybookError && error.code === 'BAD_USER_INPUT')) throw error;
     }
+  }
+}
+
+/** A node serves without its root key: what needs it is refused, and the reason is in the log. */
+async function tellOfFormerRootKeys(pool: pg.Pool, root: RootKey, log: Logger): Promise<void> {
+  try {
+    const found = await pool.query<{ keys: number }>(
+      `SELECT count(*)::integer AS keys FROM (
+         SELECT root_key_id AS root FROM public.encryption_keys WHERE wrapped IS NOT NULL
+         UNION ALL SELECT master_key_id FROM public.signing_keys WHERE valid_until IS NULL) AS wrapped
+       WHERE root <> $1`,
+      [await root.id()],
+    );
+    const keys = found.rows[0]?.keys ?? 0;
+    if (keys > 0)
+      log.warn({ keys }, 'keys are wrapped by another root key: daybook secrets rewrap has this one wrap them');
+  } catch (error) {
+    if (!isKeyOutOfReach(error)) throw error;
+    log.error({ code: error.code }, `the root key is out of reach: ${error.message}`);
   }
 }

@@ -13,6 +13,7 @@ import { openProofs } from '../open-proofs.js';
 import { openSecrets } from '../open-secrets.js';
 import { carryOut } from '../secrets/carry-out-rotation.js';
 import { registerSecret } from '../secrets/register-secret.js';
+import { rewrapKeys } from '../secrets/rewrap-keys.js';
 import { requestRotation } from '../secrets/request-rotation.js';
 import { readPolicies, updatePolicy } from '../secrets/rotation-policies.js';
 import { readSchedule } from '../secrets/run-schedule.js';
@@ -72,6 +73,11 @@ export function addSecretCommands(program: Command): void {
     .action((type: string, name: string, options: RegisterOptions) =>
       run(options.json ?? false, (services) => register(services, parseType(type), name, options)),
     );
+  secrets
+    .command('rewrap')
+    .description('have the root key wrap what a former one wrapped, so that the former is needed no more')
+    .option('--json', 'print {"rewrapped": [...]} or {"error": {"code", "message"}}')
+    .action(({ json = false }: { json?: boolean }) => run(json, rewrap));
   secrets
     .command('policy [type] [name]')
     .description('show policies, or change that of a type or of one secret')
@@ -134,6 +140,12 @@ async function register(
     origin: commandOrigin(),
   });
   return { result: { registered: `${type}/${name}` }, text: `${type} ${name} is registered\n` };
+}
+
+async function rewrap(services: SecretServices): Promise<Outcome> {
+  const rewrapped = await rewrapKeys(services, commandOrigin());
+  const text = rewrapped.length === 0 ? 'every key is wrapped by the root key already\n' : `${rewrapped.join('\n')}\n`;
+  return { result: { rewrapped }, text };
 }
 
 async function policy(

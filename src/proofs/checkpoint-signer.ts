@@ -150,6 +150,8 @@ export class CheckpointSigner implements AsyncDisposable {
   async #round(log: LogName): Promise<void> {
     const state = this.#states[log];
     try {
+      // Another node may have rotated the key: in the overlap every node signs with both.
+      await this.#options.keys.refreshOld(this.#pool);
       // A session that holds the lock says nothing about the log: a refusal stands until this node looked itself.
       if (!(await this.#signWithNewKeys(log))) return;
       state.lastError = null;

@@ -1,9 +1,9 @@
-import { createPrivateKey, sign, verify, createPublicKey } from 'node:crypto';
+import { sign, verify, createPublicKey } from 'node:crypto';
 import type { RotationTarget, Rotator, SecretVersion } from '../core/rotation.js';
 import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
 import { DaybookError } from '../errors.js';
 import { logNames, type LogName } from '../ledger/rows.js';
-import type { SigningKeys } from './signing-keys.js';
+import { openPrivateKey, type SigningKeys } from './signing-keys.js';
 
 /**
  * Rotates the key that signs a log's checkpoints. From its application to the end of the grace period checkpoints carry both
@@ -41,16 +41,16 @@ export class SigningKeyRotator implements Rotator {
 
   async probe(target: RotationTarget, pending: SecretVersion): Promise<'WORKS' | 'ABSENT'> {
     await this.keys.refresh();
-    return this.#isPublished(target, pending) ? 'WORKS' : 'ABSENT';
+    return this.#isSigning(target, pending) ? 'WORKS' : 'ABSENT';
   }
 
   async verify(target: RotationTarget, pending: SecretVersion): Promise<void> {
     await this.keys.refresh();
     const text = Buffer.from(`${target.name}\nrotation probe\n`);
-    const privateKey = createPrivateKey({ key: Buffer.from(valueOf(pending)), format: 'der', type: 'pkcs8' });
+    const privateKey = openPrivateKey(valueOf(pending));
     const signature = sign(null, text, privateKey);
     const { keyId } = verifierOf(pending);
-    const isRight = this.#isPublished(target, pending) && verify(null, text, createPublicKey(privateKey), signature);
+    const isRight = this.#isSigning(target, pending) && verify(null, text, createPublicKey(privateKey), signature);
     if (!isRight) throw new DaybookError('SECRET_REFUSED', `the signing key ${keyId} is not stored as it was made`);
   }
 
@@ -67,9 +67,8 @@ export class SigningKeyRotator implements Rotator {
     await this.keys.end(keyId, name);
   }
 
-  #isPublished(target: RotationTarget, version: SecretVersion): boolean {
-    const { keyId } = verifierOf(version);
-    return this.keys.verifiersOf(logOf(target)).some((key) => key.keyId === keyId);
+  #isSigning(target: RotationTarget, version: SecretVersion): boolean {
+    return this.keys.isSigning(logOf(target), verifierOf(version).keyId);
   }
 }
 

@@ -41,8 +41,9 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
   if (name.length < 1 || name.length > 200 || !name.isWellFormed() || name.includes('\0')) {
     throw new DaybookError('BAD_USER_INPUT', 'secretName must have 1 to 200 characters');
   }
-  // Before the target is asked, which may replace the credential by it.
+  // Before the target is asked, which may replace the credential by it: then that has to be kept.
   if (await isRegistered(store.database, type, name)) throw alreadyRegistered(type, name);
+  const sealer = await store.ring.openSealer();
   const { value } = registration;
   const adopted = await rotator.adopt({ name, settings, value, credential: registration.credential });
   const { facts, slot, credential = registration.credential, zeroDowntime = rotator.zeroDowntime } = adopted;
@@ -63,7 +64,7 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
           `INSERT INTO public.secrets (id, type, name, settings, zero_downtime, registered_by) VALUES ($1, $2, $3, $4, $5, $6)`,
           [id, type, name, JSON.stringify(settings), zeroDowntime, origin.actor ?? 'unknown'],
         );
-        await insertVersion(client, store.ring, {
+        await insertVersion(client, sealer, {
           secretId: id,
           generation: 1,
           label: 'CURRENT',
@@ -71,7 +72,7 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
           facts,
           value,
         });
-        if (credential !== null) await storeCredential(client, store.ring, id, credential);
+        if (credential !== null) await storeCredential(client, sealer, id, credential);
       },
     });
   } catch (error) {

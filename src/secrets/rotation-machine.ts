@@ -134,13 +134,14 @@ export class RotationMachine {
     const before = await withVersion(this.services, secret.id, { label: 'CURRENT' }, (current) => current?.slot);
     try {
       const slot = rotator.nextSlot(before ?? null);
+      const sealer = await ring.openSealer();
       await this.#commit({ secret, held, to: 'STAGED', note: null }, async (client) => {
         await client.query("UPDATE public.secret_versions SET label = NULL WHERE secret = $1 AND label = 'PENDING'", [
           secret.id,
         ]);
         const version = { secretId: secret.id, generation: held.generation, label: 'PENDING' as const, slot };
-        await insertVersion(client, ring, { ...version, facts: made.facts, value: made.value });
-        if (given?.credential) await storeCredential(client, ring, secret.id, given.credential);
+        await insertVersion(client, sealer, { ...version, facts: made.facts, value: made.value });
+        if (given?.credential) await storeCredential(client, sealer, secret.id, given.credential);
       });
     } finally {
       made.value?.fill(0);
@@ -302,15 +303,17 @@ export class RotationMachine {
   ): Promise<{ readonly failure: unknown; readonly answer: Answer | null }> {
     const { services, effectTimeoutMs } = this;
     const version = { secretId: secret.id, generation: held.generation };
-    const keep = async (learned: Learned) => {
-      await services.append({
-        alongside: async (client) => {
-          await client.query('SELECT daybook.require_rotation_held($1, $2)', [held.id, held.fence]);
-          await storeLearned(client, services.ring, version, learned);
-        },
-      });
-    };
     try {
+      // Before the target makes a value: without the root key it could not be kept.
+      const sealer = await services.ring.openSealer();
+      const keep = async (learned: Learned) => {
+        await services.append({
+          alongside: async (client) => {
+            await client.query('SELECT daybook.require_rotation_held($1, $2)', [held.id, held.fence]);
+            await storeLearned(client, sealer, version, learned);
+          },
+        });
+      };
       const answer = await withTarget(services, secret, (target) =>
         withVersion(services, secret.id, { label: 'CURRENT' }, (current) =>
           withVersion(services, secret.id, { generation: held.generation }, (pending) => {

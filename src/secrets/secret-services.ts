@@ -4,12 +4,15 @@ import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
 import type { Rotator, SecretType } from '../core/rotation.js';
 import type { KeyRing } from '../access/key-ring.js';
+import type { WrappedKeys } from '../access/root-key.js';
 
 /** What rotating secrets needs; built by open-secrets.ts. */
 export interface SecretServices {
   readonly database: pg.Pool;
   readonly append: Append;
   readonly ring: KeyRing;
+  /** Everything that the root key wraps. */
+  readonly wrapped: readonly WrappedKeys[];
   readonly rotators: ReadonlyMap<SecretType, Rotator>;
   /** Names this node among those that share the database, for as long as it runs. */
   readonly node: string;

@@ -2,7 +2,7 @@ import type pg from 'pg';
 import type { Learned, SecretType, SecretVersion } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
 import type { Queryable } from '../ledger/read-entries.js';
-import { insertDataKey, type DataKey, type KeyRing } from '../access/key-ring.js';
+import { insertDataKey, type DataKey, type KeyRing, type Sealer } from '../access/key-ring.js';
 
 export type VersionLabel = 'PENDING' | 'CURRENT' | 'PREVIOUS';
 
@@ -60,14 +60,14 @@ export interface NewVersion {
   readonly value: Uint8Array | null;
 }
 
-/** Stores a version in the caller's transaction. */
+/** Stores a version in the caller's transaction; `sealer` was opened before that. */
 export async function insertVersion(
   client: Pick<pg.Client, 'query'>,
-  ring: KeyRing,
+  sealer: Sealer,
   version: NewVersion,
 ): Promise<void> {
   const { secretId, generation, label, slot, facts, value } = version;
-  const sealed = value === null ? null : ring.seal(value, contextOf(secretId, generation));
+  const sealed = value === null ? null : sealer.seal(value, contextOf(secretId, generation));
   if (sealed !== null) await insertDataKey(client, sealed.dataKey);
   await client.query(
     `INSERT INTO public.secret_versions (secret, generation, label, slot, facts, sealed_value, data_key, current_from)
@@ -134,12 +134,12 @@ export async function markRevoked(
  */
 export async function storeLearned(
   client: Pick<pg.Client, 'query'>,
-  ring: KeyRing,
+  sealer: Sealer,
   { secretId, generation }: { readonly secretId: string; readonly generation: number },
   { value, facts, credential }: Learned,
 ): Promise<void> {
   if (value !== undefined) {
-    const { sealedValue, dataKey } = ring.seal(value, contextOf(secretId, generation));
+    const { sealedValue, dataKey } = sealer.seal(value, contextOf(secretId, generation));
     await insertDataKey(client, dataKey);
     await client.query(
       `UPDATE public.secret_versions SET sealed_value = decode($3, 'hex'), data_key = $4
@@ -154,17 +154,17 @@ export async function storeLearned(
       [secretId, generation, JSON.stringify(facts)],
     );
   }
-  if (credential !== undefined) await storeCredential(client, ring, secretId, credential);
+  if (credential !== undefined) await storeCredential(client, sealer, secretId, credential);
 }
 
 /** Seals what lets the rotator in at the target, in place of the one before, in the caller's transaction. */
 export async function storeCredential(
   client: Pick<pg.Client, 'query'>,
-  ring: KeyRing,
+  sealer: Sealer,
   secretId: string,
   credential: Uint8Array,
 ): Promise<void> {
-  const { sealedValue, dataKey } = ring.seal(credential, credentialContextOf(secretId));
+  const { sealedValue, dataKey } = sealer.seal(credential, credentialContextOf(secretId));
   await insertDataKey(client, dataKey);
   await client.query(
     "UPDATE public.secrets SET sealed_credential = decode($2, 'hex'), credential_key = $3 WHERE id = $1",

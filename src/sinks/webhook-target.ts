@@ -90,7 +90,7 @@ export class WebhookTarget implements SinkTarget {
         'content-type': 'application/json',
         'webhook-id': id,
         'webhook-timestamp': String(timestamp),
-        'webhook-signature': signWebhook(secret, id, timestamp, body),
+        'webhook-signature': signWebhook(secret, id, timestamp, text),
       },
       signal,
     );

@@ -170,7 +170,7 @@ describe('the encryption key', () => {
   test('wraps every data key anew, values stay readable, and the old key is destroyed', async () => {
     await setGrace('ENCRYPTION_KEY', 0.2);
     const { ring, database } = service.context.services.secrets;
-    const sealed = ring.seal(Buffer.from('a value of before'), 'test');
+    const sealed = await ring.seal(Buffer.from('a value of before'), 'test');
     const { id: dataKey, generation, wrapped } = sealed.dataKey;
     await database.query("INSERT INTO public.data_keys VALUES ($1, $2, decode($3, 'hex'))", [
       dataKey,

@@ -57,7 +57,7 @@ export class EncryptionKeyRotator implements Rotator {
   async verify(_target: RotationTarget, { generation }: SecretVersion): Promise<void> {
     const { ring } = this.services;
     const probe = Buffer.from('what is sealed now opens again');
-    const sealed = ring.seal(probe, 'rotation probe');
+    const sealed = await ring.seal(probe, 'rotation probe');
     const opened = await ring.open(sealed, 'rotation probe');
     if (sealed.dataKey.generation === generation && probe.equals(opened)) return;
     throw new DaybookError(
@@ -105,9 +105,10 @@ export class EncryptionKeyRotator implements Rotator {
       [generation, keysPerBatch],
     );
     if (found.rows.length === 0) return 0;
+    const { newest } = ring;
     const keys: DataKey[] = [];
     for (const { id, generation: before, wrapped } of found.rows) {
-      keys.push(await ring.rewrap({ id, generation: before, wrapped }));
+      keys.push(await ring.rewrap({ id, generation: before, wrapped }, newest));
     }
     await database.query(
       `UPDATE public.data_keys AS key SET generation = fresh.generation, wrapped = decode(fresh.wrapped, 'hex')
