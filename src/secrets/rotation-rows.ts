@@ -181,17 +181,22 @@ export interface RotationRow {
   readonly plannedAt: string;
   readonly graceEndsAt: string | null;
   readonly steps: readonly { readonly status: RotationStatus; readonly at: string; readonly note: string | null }[];
+  /** How many data keys a new encryption key wraps, of how many; null for other secrets, and for rotations that have ended. */
+  readonly progress: { readonly done: number; readonly total: number } | null;
 }
 
 const rowColumns = `number, id, "secretType", "secretName", generation, status, "rotatedAt", "rotatedBy", reason, "plannedAt",
-  "graceEndsAt", steps`;
+  "graceEndsAt", steps, progress`;
 
 const rowSource = `(SELECT rotation.number, rotation.id, secret.type AS "secretType", secret.name AS "secretName",
     rotation.generation, rotation.status, rotation.rotated_at AS "rotatedAt", rotation.requested_by AS "rotatedBy",
     rotation.reason, rotation.planned_at AS "plannedAt", rotation.grace_ends_at AS "graceEndsAt",
     (SELECT coalesce(jsonb_agg(jsonb_build_object('status', step.status, 'note', step.note, 'at',
        to_char(step.at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')) ORDER BY step.step), '[]')
-     FROM public.rotation_steps AS step WHERE step.rotation = rotation.id) AS steps
+     FROM public.rotation_steps AS step WHERE step.rotation = rotation.id) AS steps,
+    CASE WHEN secret.type = 'ENCRYPTION_KEY' AND rotation.status NOT IN ('REVOKED', 'FAILED', 'ROLLED_BACK') THEN
+      (SELECT jsonb_build_object('done', count(*) FILTER (WHERE key.generation >= rotation.generation), 'total', count(*))
+       FROM public.data_keys AS key) END AS progress
   FROM public.rotations AS rotation JOIN public.secrets AS secret ON secret.id = rotation.secret) AS listed`;
 
 /** Rotations, the newest first. */

@@ -152,7 +152,7 @@ export class SecretResolver {
   }
 
   @Subscription(() => RotationRecord, {
-    description: 'A rotation each time it takes a step, until it has ended.',
+    description: 'A rotation each time it takes a step or comes further, until it has ended.',
     subscribe: ({ args, context }) =>
       follow(context as RequestContext, String((args as { rotationId: string }).rotationId)),
   })
@@ -180,7 +180,7 @@ async function* follow({ services }: RequestContext, id: string): AsyncGenerator
   while (!services.shutdown.aborted) {
     const rotation = await readRotation(services.database, id);
     if (rotation === null) throw new DaybookError('NOT_FOUND', 'there is no such rotation: rotationHistory lists them');
-    const state = `${rotation.status} ${rotation.steps.length}`;
+    const state = `${rotation.status} ${rotation.steps.length} ${rotation.progress?.done}`;
     if (state !== seen) yield rotation;
     seen = state;
     if (ended.has(rotation.status)) return;

@@ -40,6 +40,12 @@ class RotationStep {
   @Field(() => String, { nullable: true }) note!: string | null;
 }
 
+@ObjectType({ simpleResolvers: true, description: 'Data keys that a new encryption key wraps, of how many.' })
+class RotationProgress {
+  @Field(() => Int) done!: number;
+  @Field(() => Int) total!: number;
+}
+
 @ObjectType({ simpleResolvers: true, description: 'One rotation of one secret, with every step it took.' })
 export class RotationRecord {
   @Field(() => ID) id!: string;
@@ -56,6 +62,11 @@ export class RotationRecord {
   @Field(() => String, { nullable: true }) reason!: string | null;
   @Field(() => [RotationStep]) steps!: RotationStep[];
   @Field(() => DateTimeScalar, { nullable: true }) graceEndsAt!: string | null;
+  @Field(() => RotationProgress, {
+    nullable: true,
+    description: 'How far an encryption key is; null for other secrets, and for rotations that have ended.',
+  })
+  progress!: RotationProgress | null;
 }
 
 export const RotationRecordConnection = connectionType('RotationRecord', RotationRecord);

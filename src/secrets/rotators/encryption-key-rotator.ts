@@ -71,19 +71,23 @@ export class EncryptionKeyRotator implements Rotator {
   }
 
   /** Nodes that have not noticed the new key yet go on using the old one. */
-  async isInUse(_target: RotationTarget, previous: SecretVersion): Promise<boolean> {
-    const left = await this.#rewrap(previous.generation + 1);
+  async isInUse(): Promise<boolean> {
+    await this.services.ring.refresh();
+    const left = await this.#rewrap(this.services.ring.newest);
     return left > 0;
   }
 
-  async revoke(_target: RotationTarget, { generation }: SecretVersion): Promise<void> {
+  async revoke({ id }: RotationTarget, { generation }: SecretVersion): Promise<void> {
     const { database, ring } = this.services;
-    // The table refuses it as long as a data key of this generation is there.
+    // The table refuses it as long as a data key of this generation is there. Keys of rotations that failed, or were rolled back,
+    // were the newest then and had to stay: they go along.
     await database.query(
-      `UPDATE public.encryption_keys SET wrapped = NULL, destroyed_at = clock_timestamp()
-       WHERE generation = $1 AND wrapped IS NOT NULL
-         AND generation < (SELECT max(generation) FROM public.encryption_keys)`,
-      [generation],
+      `UPDATE public.encryption_keys AS key SET wrapped = NULL, destroyed_at = clock_timestamp()
+       WHERE wrapped IS NOT NULL AND generation < (SELECT max(generation) FROM public.encryption_keys)
+         AND (generation = $1 OR NOT EXISTS (SELECT FROM public.data_keys AS sealed WHERE sealed.generation = key.generation)
+           AND EXISTS (SELECT FROM public.rotations AS rotation WHERE rotation.secret = $2
+             AND rotation.generation = key.generation AND rotation.status IN ('FAILED', 'ROLLED_BACK')))`,
+      [generation, id],
     );
     await ring.refresh();
   }
