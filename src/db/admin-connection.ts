@@ -78,6 +78,12 @@ export function readPassword(url: string): string | null {
   return searchParams.get('password') ?? (password === '' ? null : decodeURIComponent(password));
 }
 
+/** The user a URL names, decoded; empty where it names none. */
+export function readUser(url: string): string {
+  const { username, searchParams } = new URL(url);
+  return searchParams.get('user') ?? decodeURIComponent(username);
+}
+
 /** Names the server without its credentials. */
 export function describeServer(url: string): string {
   const { host, pathname, searchParams } = new URL(url);

@@ -1,29 +1,34 @@
 import type pg from 'pg';
-import { loginRoles, roles } from './role-names.js';
-import { deriveRolePassword, scramVerifier } from './scram.js';
+import { applicationLogins, roles } from './role-names.js';
+import { scramVerifier } from './scram.js';
+
+/** Every role that logs in, now or after a rotation. */
+const logins = [...applicationLogins, roles.auditor, roles.migrator, roles.attemptWriter];
 
 /**
  * Creates the roles that are missing, their memberships and their rights on the current database. Each step looks first, so
- * a prepared server is only read. To be run in a transaction. PostgreSQL's own error (42501) says what the administrator may
- * not do.
+ * a prepared server is only read. `passwords`: of the roles that log in; a role that is not among them is made without a login.
+ * To be run in a transaction. PostgreSQL's own error (42501) says what the administrator may not do.
  */
-export async function ensureRoles(admin: pg.Client, adminSecret: string): Promise<void> {
+export async function ensureRoles(admin: pg.Client, passwords: ReadonlyMap<string, string>): Promise<void> {
   const { rows } = await admin.query<{ rolname: string }>(
     'SELECT rolname FROM pg_roles WHERE rolname = ANY ($1::text[])',
     [Object.values(roles)],
   );
   const present = new Set(rows.map((row) => row.rolname));
-  const logins = loginRoles.map((name) => roles[name]);
   for (const role of Object.values(roles).filter((name) => !present.has(name))) {
-    const login = logins.find((name) => name === role);
-    const verifier = login && scramVerifier(deriveRolePassword(adminSecret, login));
-    await admin.query(`CREATE ROLE ${role} ${verifier ? `LOGIN PASSWORD '${verifier}'` : 'NOLOGIN'}`);
+    const password = passwords.get(role);
+    await admin.query(
+      `CREATE ROLE ${role} ${password === undefined ? 'NOLOGIN' : `LOGIN PASSWORD '${scramVerifier(password)}'`}`,
+    );
     if (role === roles.auditor) {
       // The grants are what holds; this makes a mistake fail early, with a clear message.
       await admin.query(`ALTER ROLE ${role} SET default_transaction_read_only = on`);
     }
   }
-  await ensureMembership(admin, roles.applicationGroup, roles.application);
+  for (const login of applicationLogins) {
+    await ensureMembership(admin, roles.applicationGroup, login);
+  }
   await ensureMembership(admin, roles.owner, roles.migrator);
   // An administrator without superuser must act as the owner to give it rights and to look at the ledger.
   await ensureMembership(admin, roles.owner, null);
@@ -59,7 +64,7 @@ async function ensureDatabaseRights(admin: pg.Client): Promise<void> {
      SELECT format('GRANT USAGE, CREATE ON SCHEMA public TO %I WITH GRANT OPTION', $1::text) FROM pg_namespace
        WHERE nspname = 'public' AND NOT (has_schema_privilege($1, oid, 'CREATE WITH GRANT OPTION')
                                          AND has_schema_privilege($1, oid, 'USAGE WITH GRANT OPTION'))`,
-    [roles.owner, loginRoles.map((name) => roles[name])],
+    [roles.owner, logins],
   );
   for (const row of rows) {
     await admin.query(row.grant);
@@ -73,7 +78,7 @@ export async function readLackingRight(admin: pg.Client): Promise<string | null>
     `SELECT has_database_privilege($1, current_database(), 'CREATE') AS owner,
             bool_and(has_database_privilege(role, current_database(), 'CONNECT')) AS connect
      FROM unnest($2::text[]) AS role`,
-    [roles.owner, loginRoles.map((name) => roles[name])],
+    [roles.owner, logins],
   );
   const { owner, connect } = rows[0]!;
   return owner && connect ? null : 'this user does not own the database and cannot pass rights on it to the roles';

@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type { Logger } from 'pino';
-import { withConnection } from './admin-connection.js';
+import { readUser, withConnection } from './admin-connection.js';
 import { openPool } from './pool.js';
 import { roles } from './role-names.js';
 
@@ -55,7 +55,7 @@ export async function installJobQueue(migratorUrl: string, log: Logger): Promise
     max: 1,
     connectionTimeoutMillis: 10_000,
     // What it makes belongs to the owner, who cannot log in.
-    ...(userOf(migratorUrl) === roles.migrator ? { options: `-c role=${roles.owner}` } : {}),
+    ...(readUser(migratorUrl) === roles.migrator ? { options: `-c role=${roles.owner}` } : {}),
   };
   const pool = openPool(settings, (err) => log.warn({ err }, 'the connection that installs the job queue broke'));
   try {
@@ -72,14 +72,9 @@ export async function installJobQueue(migratorUrl: string, log: Logger): Promise
   await grantAccess(migratorUrl);
 }
 
-function userOf(url: string): string {
-  const { searchParams, username } = new URL(url);
-  return searchParams.get('user') ?? decodeURIComponent(username);
-}
-
 async function grantAccess(migratorUrl: string): Promise<void> {
   // On a server without separate roles the application owns the queue.
-  if (userOf(migratorUrl) !== roles.migrator) return;
+  if (readUser(migratorUrl) !== roles.migrator) return;
   await withConnection(migratorUrl, async (migrator) => {
     const { rows } = await migrator.query<{ statement: string }>(missingAccess, [
       jobQueueSchema,

@@ -6,7 +6,7 @@ import { attachEmbeddedPostgres } from './attach-embedded-postgres.js';
 import { dataDirInUse, tryLockDataDir } from './data-dir-lock.js';
 import { startEmbeddedPostgres } from './embedded-postgres.js';
 import type { MissingLayer } from './missing-layer.js';
-import { provisionRoles, type RoleUrls } from './roles.js';
+import { provisionRoles, type ReadApplicationLogin, type RoleUrls } from './roles.js';
 import { readOrCreateSecretFile } from './secret-file.js';
 
 /** Name of the ledger's database in the embedded server. */
@@ -35,6 +35,8 @@ export interface OpenDatabaseOptions {
   readonly mode: 'serve' | 'attach';
   /** Ends the opening, not what is open. */
   readonly signal?: AbortSignal;
+  /** Which login of the application is in force; where nothing is said, the first one with its derived password. */
+  readonly readApplicationLogin?: ReadApplicationLogin;
 }
 
 /**
@@ -60,13 +62,14 @@ export async function getExternalSecret(dataDir: string, url: string): Promise<s
   return readPassword(url) ?? (await readOrCreateSecretFile(join(dataDir, 'database-role-secret')));
 }
 
-async function openEmbedded(config: Config, { log, mode, signal }: OpenDatabaseOptions): Promise<OpenDatabase> {
+async function openEmbedded(config: Config, options: OpenDatabaseOptions): Promise<OpenDatabase> {
+  const { log, mode, signal } = options;
   const start = mode === 'serve' ? startEmbeddedPostgres : attachEmbeddedPostgres;
   const server = await start({ dataDir: config.dataDir, port: config.postgresPort, log, signal });
   try {
     await createDatabase(server.url);
     const adminUrl = new URL(`/${EMBEDDED_DATABASE}`, server.url).href;
-    const layout = await provisionRoles(adminUrl, readPassword(server.url)!, log);
+    const layout = await provisionRoles(adminUrl, readPassword(server.url)!, log, options.readApplicationLogin);
     return { kind: 'embedded', ...layout, [Symbol.asyncDispose]: () => server.stop() };
   } catch (err) {
     await server.stop();
@@ -74,13 +77,19 @@ async function openEmbedded(config: Config, { log, mode, signal }: OpenDatabaseO
   }
 }
 
-async function openExternal(config: Config, url: string, { log, mode }: OpenDatabaseOptions): Promise<OpenDatabase> {
+async function openExternal(config: Config, url: string, options: OpenDatabaseOptions): Promise<OpenDatabase> {
+  const { log, mode } = options;
   const lock = mode === 'serve' ? await tryLockDataDir(config.dataDir, 'serve') : undefined;
   if (lock === null) {
     throw await dataDirInUse(config.dataDir);
   }
   try {
-    const layout = await provisionRoles(url, await getExternalSecret(config.dataDir, url), log);
+    const layout = await provisionRoles(
+      url,
+      await getExternalSecret(config.dataDir, url),
+      log,
+      options.readApplicationLogin,
+    );
     const release = () => {
       lock?.[Symbol.dispose]();
       return Promise.resolve();

@@ -1,10 +1,12 @@
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import { canLogIn, sqlState, withConnection, withCredentials } from './admin-connection.js';
+import { DaybookError } from '../errors.js';
+import { canLogIn, readPassword, readUser, sqlState, withConnection, withCredentials } from './admin-connection.js';
+import { isRotated } from './application-logins.js';
 import { ensureRoles, readLackingRight } from './ensure-roles.js';
 import { missingLayer, type MissingLayer } from './missing-layer.js';
 import { prepareOptionalLayers } from './optional-layers.js';
-import { loginRoles, roles } from './role-names.js';
+import { isApplicationLogin, loginRoles, roles } from './role-names.js';
 import { deriveRolePassword, scramVerifier } from './scram.js';
 import { readServerFacts, type ServerFacts } from './server-facts.js';
 
@@ -34,14 +36,26 @@ export interface RoleLayout {
   readonly missingLayers: readonly MissingLayer[];
 }
 
+/** A login of the application with the password that a rotation has put in force. */
+export interface StoredLogin {
+  readonly role: string;
+  readonly password: string;
+}
+
+/** What is in force according to the secrets in the ledger's database; null where no rotation has changed it. */
+export type ReadApplicationLogin = (adminUrl: string) => Promise<StoredLogin | null>;
+
 /**
- * The URLs of the roles, without asking the server: passwords are derived from the administrator's secret. `adminUrl`
- * names the ledger's database.
+ * The URLs of the roles, without asking the server: passwords are derived from the administrator's secret, but for the
+ * application's where a rotation has put another login in force. `adminUrl` names the ledger's database.
  */
-export function deriveRoleUrls(adminUrl: string, adminSecret: string): RoleUrls {
+export function deriveRoleUrls(adminUrl: string, adminSecret: string, stored: StoredLogin | null = null): RoleUrls {
   const urlOf = (role: string) => withCredentials(adminUrl, role, deriveRolePassword(adminSecret, role));
+  if (stored !== null && !isApplicationLogin(stored.role)) {
+    throw new TypeError(`${stored.role} is no login of the application`);
+  }
   return {
-    application: urlOf(roles.application),
+    application: stored === null ? urlOf(roles.application) : withCredentials(adminUrl, stored.role, stored.password),
     auditor: urlOf(roles.auditor),
     migrator: urlOf(roles.migrator),
     attemptWriter: urlOf(roles.attemptWriter),
@@ -52,15 +66,21 @@ export function deriveRoleUrls(adminUrl: string, adminSecret: string): RoleUrls 
 /**
  * Makes the roles, what they need in the ledger's database, and the extension dblink, as far as the administrator may.
  * On a server that is prepared it changes nothing. Nodes that do it at the same time wait for each other.
- * Throws DATABASE_UNSUPPORTED for a server older than 15, not in UTF-8 or read only, and as withConnection.
+ * Throws DATABASE_UNSUPPORTED for a server older than 15, not in UTF-8 or read only, CONFIG_INVALID where the application's
+ * login was rotated and what is known of it does not log in, and as withConnection and `readApplicationLogin`.
  */
-export async function provisionRoles(adminUrl: string, adminSecret: string, log: Logger): Promise<RoleLayout> {
-  const urls = deriveRoleUrls(adminUrl, adminSecret);
+export async function provisionRoles(
+  adminUrl: string,
+  adminSecret: string,
+  log: Logger,
+  readApplicationLogin: ReadApplicationLogin = () => Promise.resolve(null),
+): Promise<RoleLayout> {
   return withConnection(adminUrl, async (admin) => {
     const facts = await readServerFacts(admin, adminUrl);
     // Freed with the connection.
     await admin.query('SELECT pg_advisory_lock($1)', [PROVISION_LOCK]);
-    const refusal = await separateRoles(admin, facts, urls, adminSecret, log);
+    const urls = deriveRoleUrls(adminUrl, adminSecret, await readApplicationLogin(adminUrl));
+    const refusal = await separateRoles(admin, facts, urls, log);
     const optional = await prepareOptionalLayers(admin, facts, refusal === null);
     if (refusal === null) {
       return { urls, missingLayers: optional };
@@ -75,31 +95,47 @@ async function separateRoles(
   admin: pg.Client,
   facts: ServerFacts,
   urls: RoleUrls,
-  adminSecret: string,
   log: Logger,
 ): Promise<string | null> {
+  const passwordOf = (name: (typeof loginRoles)[number]) => readPassword(urls[name]) ?? '';
+  const roleOf = (name: (typeof loginRoles)[number]) => readUser(urls[name]);
+  const passwords = new Map(loginRoles.map((name) => [roleOf(name), passwordOf(name)]));
   try {
-    await inTransaction(admin, () => ensureRoles(admin, adminSecret));
+    await inTransaction(admin, () => ensureRoles(admin, passwords));
     const lacking = await readLackingRight(admin);
     const refused = lacking === null ? await listRefusedLogins(urls) : [];
     if (refused.length === 0) {
       return lacking;
     }
-    log.warn({ roles: refused.map((name) => roles[name]) }, 'setting the passwords of roles that could not log in');
+    if (refused.includes('application')) await assertNotRotated(admin, roleOf('application'));
+    log.warn({ roles: refused.map(roleOf) }, 'setting the passwords of roles that could not log in');
     await inTransaction(admin, async () => {
       for (const name of refused) {
-        const verifier = scramVerifier(deriveRolePassword(adminSecret, roles[name]));
-        await admin.query(`ALTER ROLE ${roles[name]} LOGIN PASSWORD '${verifier}'`);
+        await admin.query(`ALTER ROLE ${roleOf(name)} LOGIN PASSWORD '${scramVerifier(passwordOf(name))}'`);
       }
     });
     const [barred] = await listRefusedLogins(urls);
-    return barred === undefined ? null : `the server refuses the login of ${roles[barred]} (see its pg_hba.conf)`;
+    return barred === undefined ? null : `the server refuses the login of ${roleOf(barred)} (see its pg_hba.conf)`;
   } catch (err) {
     if (sqlState(err) !== INSUFFICIENT_PRIVILEGE) {
       throw err;
     }
     return facts.mayCreateRoles ? (err as Error).message : 'this user may not create roles';
   }
+}
+
+/**
+ * What a rotation closed stays closed: a node whose secrets are older than the server must not open it again, nor set back a
+ * password that was replaced because others knew it.
+ */
+async function assertNotRotated(admin: pg.Client, role: string): Promise<void> {
+  if (!(await isRotated(admin, role))) return;
+  throw new DaybookError(
+    'CONFIG_INVALID',
+    `The server refuses the login of ${role}, whose password was rotated: the one that this node knows is not in force. ` +
+      `See pg_hba.conf, and whether the database holds the newest secrets. To have the known password set again, let an ` +
+      `administrator run: COMMENT ON ROLE ${role} IS NULL.`,
+  );
 }
 
 async function listRefusedLogins(urls: RoleUrls): Promise<(typeof loginRoles)[number][]> {

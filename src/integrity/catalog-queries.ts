@@ -140,10 +140,12 @@ export const catalogQueries = {
   userMappings: `
     SELECT format('%I on %I', item.usename, item.srvname) AS key FROM pg_catalog.pg_user_mappings AS item`,
 
+  // Which of the application's logins are open is a matter of their rotation.
   roles: `
     SELECT item.rolname::text AS key, item.rolsuper::text AS superuser, item.rolcreaterole::text AS "createRole",
       item.rolcreatedb::text AS "createDatabase", item.rolreplication::text AS replication,
-      item.rolbypassrls::text AS "bypassRowSecurity", item.rolcanlogin::text AS login, item.rolinherit::text AS inherit
+      item.rolbypassrls::text AS "bypassRowSecurity", item.rolinherit::text AS inherit,
+      CASE WHEN item.rolname NOT IN ('daybook_application_a', 'daybook_application_b') THEN item.rolcanlogin::text END AS login
     FROM pg_catalog.pg_roles AS item
     WHERE item.rolname LIKE 'daybook\\_%'
       OR item.oid = (SELECT relowner FROM pg_catalog.pg_class WHERE oid = 'public.signals'::regclass)`,

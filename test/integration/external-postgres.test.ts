@@ -46,8 +46,8 @@ test('a server that does not answer is a passing condition, and its password sta
       for (const { datname } of rows) {
         await admin.query(`DROP DATABASE ${datname} WITH (FORCE)`);
       }
-      await admin.query(`DROP ROLE IF EXISTS daybook_application_a, daybook_application, daybook_auditor,
-        daybook_migrator, daybook_owner, daybook_attempt_writer, creator, plain`);
+      await admin.query(`DROP ROLE IF EXISTS daybook_application_a, daybook_application_b, daybook_application,
+        daybook_auditor, daybook_migrator, daybook_owner, daybook_attempt_writer, creator, plain`);
     });
   }
 

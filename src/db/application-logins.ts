@@ -1,0 +1,153 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type pg from 'pg';
+import { DaybookError } from '../errors.js';
+import { readUser, sqlState, withConnection } from './admin-connection.js';
+import { isApplicationLogin, roles, type ApplicationLogin } from './role-names.js';
+
+/** Comment on a role whose password is a rotation's. Provisioning leaves such a role as it is, whether it logs in or not. */
+const rotatedMark = 'Daybook: the password is set by rotation';
+/** What scramVerifier makes, and nothing that would have to be quoted. */
+const verifierForm = /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/;
+/** How long sessions that were told to end may take, in milliseconds. */
+const endWaitMs = 10_000;
+const endLookMs = 50;
+/** A login that was let in before it was closed shows among the sessions so long afterwards at most, in milliseconds. */
+const settleMs = 250;
+const insufficientPrivilege = '42501';
+
+/** A session of a role, in whatever database of the server. What its own settings say is null where it is not to be seen. */
+export interface LoginSession {
+  readonly pid: number;
+  readonly database: string | null;
+  readonly applicationName: string | null;
+  readonly clientAddress: string | null;
+}
+
+/** Whether a login may take over; `reason`, without secrets, why not. */
+export type LoginTrial = { readonly works: true } | { readonly works: false; readonly reason: string };
+
+/**
+ * Opens a login of the application with the password of `verifier` (scram.ts). Every log of the server sees the verifier at
+ * most. In the caller's transaction, where there is one, so that the change and the record of it commit together; repeating
+ * it changes nothing more. Never for the login in force.
+ */
+export async function prepareLogin(admin: pg.ClientBase, role: string, verifier: string): Promise<void> {
+  const login = assertLogin(role);
+  if (!verifierForm.test(verifier)) throw new TypeError('a SCRAM-SHA-256 verifier is wanted, and no password');
+  await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ALTER ROLE ${login} LOGIN PASSWORD '${verifier}'`);
+}
+
+/**
+ * Logs in afresh and appends an audit entry in a transaction that is rolled back: what works here works for the service.
+ * Throws DATABASE_UNAVAILABLE where the server cannot answer that now, so that nothing is known.
+ */
+export async function tryLogin(url: string): Promise<LoginTrial> {
+  try {
+    return await withConnection(url, async (client) => {
+      const { rows } = await client.query<{ isMember: boolean; isSuperuser: boolean }>(
+        `SELECT pg_has_role(session_user, $1, 'USAGE') AS "isMember", rolsuper AS "isSuperuser"
+         FROM pg_catalog.pg_roles WHERE rolname = session_user`,
+        [roles.applicationGroup],
+      );
+      const role = readUser(url);
+      if (rows[0]?.isMember !== true)
+        return { works: false, reason: `${role} is no member of ${roles.applicationGroup}` };
+      if (rows[0].isSuperuser) return { works: false, reason: `${role} is a superuser` };
+      // As one message, so that the ledger lock is held for no round trip.
+      await client.query(
+        `BEGIN; SET LOCAL lock_timeout = '10s';
+         SELECT FROM public.signals LIMIT 1;
+         INSERT INTO public.audit_entries (category, event, resource, details)
+           VALUES ('SECRET', 'LoginTried', 'database-login', '{}');
+         ROLLBACK`,
+      );
+      return { works: true };
+    });
+  } catch (err) {
+    const reason = ((err as Error).cause instanceof Error ? ((err as Error).cause as Error) : (err as Error)).message;
+    // What withConnection calls a fault of the configuration is a refused login.
+    if (err instanceof DaybookError && err.code === 'CONFIG_INVALID') return { works: false, reason };
+    if (sqlState(err) === insufficientPrivilege) return { works: false, reason };
+    if (err instanceof DaybookError) throw err;
+    throw new DaybookError('DATABASE_UNAVAILABLE', `the login could not be tried (${reason}): retry`, { cause: err });
+  }
+}
+
+/** Sessions of a login of the application on the whole server: of other nodes and other databases too. */
+export async function listSessions(admin: pg.Client, role: string): Promise<LoginSession[]> {
+  const login = assertLogin(role);
+  return await withSightOf(admin, login, () => readSessions(admin, login));
+}
+
+/**
+ * Closes a login of the application and ends its sessions. Returns how many it ended; repeating it ends what is left. To be
+ * called outside of a transaction. Throws DATABASE_UNAVAILABLE where a session does not end within ten seconds.
+ *
+ * A crash in between leaves the login closed, and sessions that the next call ends.
+ */
+export async function endLogin(admin: pg.Client, role: string): Promise<number> {
+  const login = assertLogin(role);
+  // Committed first: nobody comes in behind the sessions that are ended.
+  await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ALTER ROLE ${login} NOLOGIN PASSWORD NULL`);
+  return withSightOf(admin, login, async () => {
+    const ended = await endSessions(admin, login);
+    await delay(settleMs);
+    return ended + (await endSessions(admin, login));
+  });
+}
+
+/** Whether a rotation sets the password of this role. */
+export async function isRotated(admin: pg.ClientBase, role: string): Promise<boolean> {
+  const found = await admin.query(
+    `SELECT FROM pg_catalog.pg_roles WHERE rolname = $1 AND shobj_description(oid, 'pg_authid') = $2`,
+    [role, rotatedMark],
+  );
+  return found.rowCount === 1;
+}
+
+async function endSessions(admin: pg.Client, role: ApplicationLogin): Promise<number> {
+  const ended = new Set<number>();
+  for (let waitedMs = 0; ; waitedMs += endLookMs) {
+    const sessions = await readSessions(admin, role);
+    if (sessions.length === 0) return ended.size;
+    if (waitedMs >= endWaitMs) {
+      throw new DaybookError('DATABASE_UNAVAILABLE', `${sessions.length} sessions of ${role} do not end: retry`);
+    }
+    const pids = sessions.map(({ pid }) => pid).filter((pid) => !ended.has(pid));
+    if (pids.length > 0) await admin.query('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid', [pids]);
+    for (const pid of pids) ended.add(pid);
+    await delay(endLookMs);
+  }
+}
+
+async function readSessions(admin: pg.Client, role: ApplicationLogin): Promise<LoginSession[]> {
+  // In a transaction the list would stay what it was at the first look.
+  await admin.query('SELECT pg_stat_clear_snapshot()');
+  const { rows } = await admin.query<LoginSession>(
+    `SELECT pid, datname::text AS database, application_name AS "applicationName", host(client_addr) AS "clientAddress"
+     FROM pg_catalog.pg_stat_activity WHERE usename = $1 ORDER BY pid`,
+    [role],
+  );
+  return rows;
+}
+
+/**
+ * An administrator that is no superuser sees and ends the sessions of roles it is a member of. It becomes one for the time of
+ * `work`, in a transaction that is rolled back, so that no membership ever stands in the catalogue.
+ */
+async function withSightOf<T>(admin: pg.Client, role: ApplicationLogin, work: () => Promise<T>): Promise<T> {
+  const { rows } = await admin.query<{ sees: boolean }>(`SELECT pg_has_role($1, 'USAGE') AS sees`, [role]);
+  if (rows[0]?.sees === true) return work();
+  await admin.query('BEGIN');
+  try {
+    await admin.query(`GRANT ${role} TO CURRENT_USER`);
+    return await work();
+  } finally {
+    await admin.query('ROLLBACK');
+  }
+}
+
+function assertLogin(role: string): ApplicationLogin {
+  if (!isApplicationLogin(role)) throw new TypeError(`${role} is no login of the application`);
+  return role;
+}
