@@ -13,7 +13,8 @@ import type { Config } from './config.js';
 import type { ConfigSnapshotService } from './config-snapshots/config-snapshot-service.js';
 import { migrateUp } from './db/migrate.js';
 import type { MissingLayer } from './db/missing-layer.js';
-import { openDatabase } from './db/open-database.js';
+import { openLogin, type Login } from './db/login.js';
+import { openDatabase, type OpenDatabase } from './db/open-database.js';
 import { ledgerConnection, openPool } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
 import { readGenerator } from './generator.js';
@@ -52,6 +53,8 @@ export interface NodeContext extends AsyncDisposable {
   readonly health: HealthSources;
   readonly metrics: Metrics;
   readonly exports: ExportSessions;
+  /** The application's login at the database; where it changes, every connection of this node follows. */
+  readonly login: Login;
   readonly contextFor: (sender: CallSender) => RequestContext;
   /** The first ADMIN key, when this start made one: to be shown once. */
   readonly madeAdminKey: { readonly secret: string; readonly file: string } | null;
@@ -69,17 +72,16 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const database = stack.use(
     await openDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
   );
-  const executedMigrations = await prepareLedger(database.urls, config, log);
-  const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(database.urls));
+  const { executedMigrations, missingLayers } = await prepareLedger(database, config, log);
 
-  const ledger = await openLedger(database.urls.application, config, log, clock, stack);
-  const { pool, writer, apiKeys, reconciler, signals, audit } = ledger;
+  const ledger = await openLedger(openLogin(database), config, log, clock, stack);
+  const { login, pool, writer, apiKeys, reconciler, signals, audit } = ledger;
   const schema = buildDaybookSchema();
   const metrics = buildMetrics(schema, ledger, () => ({ health, proofs }));
   const append = measuredAppend(writer, metrics);
   const redactor = await openRecordedRedactor({ config, schema, rules, database: pool, append });
   const configSnapshots = await openRecordedConfig({ config, pool, redactor, schema, append, log });
-  const parts = { config, log, clock, pool, append, urls: database.urls, configSnapshots };
+  const parts = { config, log, clock, pool, append, urls: { ...database.urls, application: login }, configSnapshots };
   const { jobs, ...evidence } = await openEvidence({ ...parts, apiKeys }, executedMigrations, metrics, stack);
   const { proofs } = evidence;
   const services: Services = {
@@ -119,7 +121,8 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
     append,
     health,
     metrics,
-    exports: new ExportSessions(database.urls.application),
+    exports: new ExportSessions(login),
+    login,
     madeAdminKey,
     contextFor: (sender) => ({
       calls: new RequestCalls(sender, { append, redactor, clock }),
@@ -131,18 +134,20 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   };
 }
 
-/** Names of the migrations it executed; what somebody changed in the catalogue before is on record by then. */
-async function prepareLedger(urls: RoleUrls, config: Config, log: Logger): Promise<string[]> {
+/** Names of the migrations it executed, before which it puts on record what somebody changed in the catalogue. */
+async function prepareLedger(database: OpenDatabase, config: Config, log: Logger) {
+  const { urls } = database;
   await compareBeforeMigrating({ urls, knownMigrations: migrationsList.map(({ name }) => name), log });
-  const executed = await migrateUp({ url: urls.migrator, migrations: migrationsList, log });
+  const executedMigrations = await migrateUp({ url: urls.migrator, migrations: migrationsList, log });
   await applyRetention(urls, config);
-  return executed;
+  const missingLayers = mergeLayers(database.missingLayers, await installRefusalLayers(urls));
+  return { executedMigrations, missingLayers };
 }
 
 /** What proves and watches the ledger, and the jobs that do so at their times; `stack` takes them over. */
 async function openEvidence(
   parts: Omit<ProofParts, 'url' | 'onRefusal' | 'onSealed'> & {
-    readonly urls: RoleUrls;
+    readonly urls: Omit<RoleUrls, 'application'> & { readonly application: Login };
     readonly configSnapshots: ConfigSnapshotService;
     readonly apiKeys: ApiKeyStore;
   },
@@ -197,22 +202,22 @@ function buildMetrics(
 }
 
 /** The parts that work on the ledger, all as the application role; `stack` takes them over. */
-async function openLedger(url: string, config: Config, log: Logger, clock: Clock, stack: AsyncDisposableStack) {
-  const pool = createPool(url, config, log);
+async function openLedger(login: Login, config: Config, log: Logger, clock: Clock, stack: AsyncDisposableStack) {
+  const pool = createPool(login, config, log);
   stack.defer(() => pool.end());
-  const writer = stack.use(new LedgerWriter({ url, queueRowsMax: config.appendQueueMax, log }));
+  const writer = stack.use(new LedgerWriter({ url: login, queueRowsMax: config.appendQueueMax, log }));
   const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
   const reconciler = stack.use(new AttemptReconciler(pool, log));
   const onBroken = (error: Error) => log.error({ err: error }, 'the stored log contradicts itself: run daybook verify');
-  const signals = stack.use(new LogTail({ url, logger: log, onBroken, log: 'signals' }));
-  const audit = stack.use(new LogTail({ url, logger: log, onBroken, log: 'audit' }));
+  const signals = stack.use(new LogTail({ url: login, logger: log, onBroken, log: 'signals' }));
+  const audit = stack.use(new LogTail({ url: login, logger: log, onBroken, log: 'audit' }));
   await Promise.all([signals.start(), audit.start()]);
-  return { pool, writer, apiKeys, reconciler, signals, audit };
+  return { login, pool, writer, apiKeys, reconciler, signals, audit };
 }
 
-function createPool(url: string, config: Config, log: Logger): pg.Pool {
+function createPool(login: Login, config: Config, log: Logger): pg.Pool {
   const settings = {
-    ...ledgerConnection(url, 'daybook api'),
+    ...ledgerConnection(login, 'daybook api'),
     max: config.databasePoolSize,
     idleTimeoutMillis: 30_000,
     // A statement that outlives its caller's patience only takes the place of others.

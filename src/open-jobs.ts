@@ -3,6 +3,7 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from './access/request-calls.js';
 import { anchorRoots } from './anchors/anchor-roots.js';
+import type { LoginSource } from './db/login.js';
 import { reportForks } from './integrity/report-forks.js';
 import { reportOverdueAnchors } from './integrity/report-overdue-anchors.js';
 import { serviceOrigin } from './integrity/integrity-entry.js';
@@ -116,8 +117,8 @@ function rotationJob(secrets: SecretServices): Job {
   };
 }
 
-/** The jobs of this node, not started. `url`: of the application role. */
-export function openJobs(parts: JobParts, url: string): JobRunner {
+/** The jobs of this node, not started. `url`: login of the application. */
+export function openJobs(parts: JobParts, url: LoginSource): JobRunner {
   return new JobRunner({ url, jobs: listJobs(parts), log: parts.log });
 }
 

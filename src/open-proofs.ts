@@ -11,6 +11,7 @@ import { parseWitnesses } from './anchors/witness.js';
 import { witnessAnchor } from './anchors/witness-anchor.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
+import type { LoginSource } from './db/login.js';
 import { DaybookError } from './errors.js';
 import type { ProofFigures } from './http/proof-gauges.js';
 import { logNames, type LogName } from './ledger/rows.js';
@@ -36,8 +37,8 @@ export interface ProofParts {
   readonly log: Logger;
   readonly clock: Clock;
   readonly pool: pg.Pool;
-  /** URL of the application role. */
-  readonly url: string;
+  /** Login of the application. */
+  readonly url: LoginSource;
   readonly append: Append;
   readonly onRefusal: (log: LogName, error: DaybookError | null) => Promise<void>;
   /** Called when days were sealed: their roots wait for their anchors. */

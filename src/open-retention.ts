@@ -1,6 +1,7 @@
 import pg from 'pg';
 import type { Append } from './access/request-calls.js';
 import type { Config } from './config.js';
+import type { LoginSource } from './db/login.js';
 import { ledgerConnection } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
 import { BreakList } from './core/log-breaks.js';
@@ -15,7 +16,7 @@ import type { ProofNode } from './open-proofs.js';
 export interface RetentionParts extends Pick<RetentionServices, 'append' | 'clock' | 'log'> {
   readonly config: Config;
   readonly pool: pg.Pool;
-  readonly urls: Pick<RoleUrls, 'application'>;
+  readonly urls: { readonly application: LoginSource };
   readonly proofs: { readonly services: Pick<ProofNode['services'], 'keys'>; readonly store: ProofNode['store'] };
 }
 

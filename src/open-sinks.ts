@@ -7,7 +7,7 @@ import type { Registry } from 'prom-client';
 import type { Append } from './access/request-calls.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
-import type { RoleUrls } from './db/roles.js';
+import type { LoginSource } from './db/login.js';
 import { readOrCreateSecretFile } from './db/secret-file.js';
 import { DaybookError } from './errors.js';
 import { readGenerator } from './generator.js';
@@ -34,7 +34,7 @@ export interface SinkParts {
   readonly log: Logger;
   readonly clock: Clock;
   readonly pool: pg.Pool;
-  readonly urls: Pick<RoleUrls, 'application'>;
+  readonly urls: { readonly application: LoginSource };
   readonly append: Append;
   readonly tail: LogTail<'audit'>;
   /** Of this node: while it is busy, sinks wait. */

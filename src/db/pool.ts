@@ -1,4 +1,6 @@
 import pg from 'pg';
+import { followLogin, LoginChanged } from './follow-login.js';
+import { connectionOf, type LoginConnection, type LoginSource } from './login.js';
 
 /** Type OIDs of PostgreSQL that pg would turn into lossy JavaScript values. */
 const oids = { bytea: 17, json: 114, timestamptz: 1184, numeric: 1700, int8: 20, xid8: 5069 } as const;
@@ -37,10 +39,9 @@ const ledgerTypes: pg.CustomTypesConfig = {
  * Settings of every connection that touches the ledger: UTC, so that times print in UTC; ISO dates; hex bytes; and
  * `daybook.canonical`, by which the triggers know that details arrive in RFC 8785 form.
  */
-export function ledgerConnection(url: string, applicationName: string): pg.ClientConfig {
+export function ledgerConnection(login: LoginSource, applicationName: string): LoginConnection {
   return {
-    connectionString: url,
-    application_name: applicationName,
+    ...connectionOf(login, applicationName),
     types: ledgerTypes,
     options: '-c TimeZone=UTC -c DateStyle=ISO -c bytea_output=hex -c daybook.canonical=on',
     connectionTimeoutMillis: 5_000,
@@ -50,12 +51,15 @@ export function ledgerConnection(url: string, applicationName: string): pg.Clien
 
 /**
  * A pool whose connections may break at any time, as when the server restarts. Without these listeners the whole process would
- * end by it. `noteError` hears of each that breaks while no query runs on it; a query under way fails with the reason.
+ * end by it. `noteError` hears of each that breaks while no query runs on it; a query under way fails with the reason. With
+ * settings of a login, its connections are exchanged when that changes.
  */
-export function openPool(settings: pg.PoolConfig, noteError: (error: Error) => void): pg.Pool {
+export function openPool(settings: pg.PoolConfig & LoginConnection, noteError: (error: Error) => void): pg.Pool {
   const pool = new pg.Pool(settings);
-  pool.on('connect', (client) => client.on('error', noteError));
+  const note = (error: Error) => (error instanceof LoginChanged ? undefined : noteError(error));
+  pool.on('connect', (client) => client.on('error', note));
   // Of a connection that rests or closes, the pool tells once more.
   pool.on('error', () => undefined);
+  if (settings.login !== undefined) followLogin(pool, settings.login);
   return pool;
 }

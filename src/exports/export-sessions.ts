@@ -1,4 +1,5 @@
 import pg from 'pg';
+import type { LoginSource } from '../db/login.js';
 import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { beginSnapshot, endSnapshot } from '../ledger/verify-snapshot.js';
@@ -21,8 +22,8 @@ export interface ExportSession extends AsyncDisposable {
 export class ExportSessions {
   #open = 0;
 
-  /** `url`: of the application's role. */
-  constructor(private readonly url: string) {}
+  /** `login`: the application's. */
+  constructor(private readonly login: LoginSource) {}
 
   /** Throws EXPORTS_BUSY while four are open. */
   async open(): Promise<ExportSession> {
@@ -30,7 +31,7 @@ export class ExportSessions {
       throw new DaybookError('EXPORTS_BUSY', `${sessionsMax} exports run already: retry when one has ended`);
     }
     this.#open += 1;
-    const client = new pg.Client(ledgerConnection(this.url, 'daybook export'));
+    const client = new pg.Client(ledgerConnection(this.login, 'daybook export'));
     // One that breaks between two queries is reported by the next.
     client.on('error', () => undefined);
     const close = async () => {

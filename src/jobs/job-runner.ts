@@ -3,6 +3,7 @@ import type { JobHelpers, Runner, TaskList } from 'graphile-worker';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { createWorkerLogger, jobQueueSchema, loadGraphileWorker } from '../db/job-queue.js';
+import { connectionOf, type LoginSource } from '../db/login.js';
 import { openPool } from '../db/pool.js';
 import { cronItemsOf } from './cron-items.js';
 import { readFailingJobs, type FailingJob } from './failing-jobs.js';
@@ -19,8 +20,8 @@ const reopenPauseMs = { first: 1_000, max: 30_000 } as const;
 const concurrencyDefault = 4;
 
 export interface JobRunnerOptions {
-  /** Of the application role. */
-  readonly url: string;
+  /** Login of the application. */
+  readonly url: LoginSource;
   readonly jobs: readonly Job[];
   readonly log: Logger;
   /** Different jobs at a time on this node. Two runs of one job do not overlap on whatever nodes, if runs heed their signal. */
@@ -210,10 +211,9 @@ export class JobRunner implements AsyncDisposable {
 }
 
 /** With the driver's own types, in which the library expects times. */
-function createPool(url: string, concurrency: number, log: Logger): pg.Pool {
+function createPool(url: LoginSource, concurrency: number, log: Logger): pg.Pool {
   const settings = {
-    connectionString: url,
-    application_name: 'daybook jobs',
+    ...connectionOf(url, 'daybook jobs'),
     options: '-c TimeZone=UTC',
     // One listens; the others take up jobs, renew, and record.
     max: concurrency + 2,

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { isFormerLogin, onLoginChange, type LoginSource } from '../db/login.js';
 import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { commitBatch, wasCommitted, type AppendRequest, type AppendResult, type CommitMark } from './commit-batch.js';
@@ -20,8 +21,8 @@ const statementAnswerMs = 30_000;
 const disconnectWaitMs = 1_000;
 
 export interface LedgerWriterOptions {
-  /** URL of the application role. */
-  readonly url: string;
+  /** Login of the application. */
+  readonly url: LoginSource;
   /** Rows that may wait before callers get QUEUE_FULL. */
   readonly queueRowsMax: number;
   readonly log: Logger;
@@ -56,9 +57,13 @@ export class LedgerWriter implements AsyncDisposable {
   #client: pg.Client | null = null;
   #running: Promise<void> | null = null;
   #closing = false;
+  readonly #forgetLogin: () => void;
 
   constructor(options: LedgerWriterOptions) {
     this.#options = options;
+    this.#forgetLogin = onLoginChange(options.url, () => {
+      if (this.#running === null) void this.#leaveFormerLogin();
+    });
   }
 
   /** Rows that wait for their transaction. */
@@ -97,6 +102,7 @@ export class LedgerWriter implements AsyncDisposable {
   /** Refuses new requests, commits those accepted, and closes the connection. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
+    this.#forgetLogin();
     while (this.#running !== null) await this.#running;
     await this.#disconnect();
   }
@@ -104,7 +110,10 @@ export class LedgerWriter implements AsyncDisposable {
   async #run(): Promise<void> {
     // Requests of the same turn of the event loop go into one transaction.
     await Promise.resolve();
-    while (this.#queue.length > 0) await this.#commit(this.#takeBatch());
+    do {
+      while (this.#queue.length > 0) await this.#commit(this.#takeBatch());
+      await this.#leaveFormerLogin();
+    } while (this.#queue.length > 0);
     this.#running = null;
   }
 
@@ -176,7 +185,13 @@ export class LedgerWriter implements AsyncDisposable {
     );
   }
 
+  /** Between two transactions. */
+  async #leaveFormerLogin(): Promise<void> {
+    if (this.#client !== null && isFormerLogin(this.#options.url, this.#client)) await this.#disconnect();
+  }
+
   async #connect(): Promise<pg.Client> {
+    await this.#leaveFormerLogin();
     if (this.#client !== null) return this.#client;
     const config = ledgerConnection(this.#options.url, 'daybook writer');
     // A foreign holder of the ledger lock must not stall every call for ever.

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { isFormerLogin, onLoginChange, type LoginSource } from '../db/login.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { assertContinuous, readExtent, readRowsFrom, type RowOf } from './cursor-reads.js';
@@ -30,8 +31,8 @@ const recentRowsMax = 2_048;
 const recentBytesMax = 4 * 1024 * 1024;
 
 export interface LogTailOptions<Log extends LogName> {
-  /** URL of the application role, directly to PostgreSQL: LISTEN does not work through a transaction pooler. */
-  readonly url: string;
+  /** Login of the application, directly to PostgreSQL: LISTEN does not work through a transaction pooler. */
+  readonly url: LoginSource;
   readonly log: Log;
   readonly logger: Logger;
   /** Called once per finding when the stored log has a gap, a foreign link or has become shorter (LEDGER_BROKEN). */
@@ -76,9 +77,11 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
   /** False after a notification that came while the tail was reading. */
   #mayRest = true;
   readonly #closing = new AbortController();
+  readonly #forgetLogin: () => void;
 
   constructor(options: LogTailOptions<Log>) {
     this.#options = options;
+    this.#forgetLogin = onLoginChange(options.url, () => this.#wake());
     this.#recent = new RecentRows(options.recentRowsMax ?? recentRowsMax, options.recentBytesMax ?? recentBytesMax);
     const settings = {
       ...ledgerConnection(options.url, `daybook ${options.log} history`),
@@ -174,6 +177,7 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
   /** Ends waiting feeds and closes the connections. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.closed) return;
+    this.#forgetLogin();
     this.#closing.abort();
     this.#wake();
     this.#wakeWaiters();
@@ -316,9 +320,11 @@ export class LogTail<Log extends LogName = LogName> implements AsyncDisposable {
     }
   }
 
+  /** Each look reads after this, so what came while nothing listened is not missed. */
   async #connect(): Promise<pg.Client> {
-    if (this.#client !== null) return this.#client;
     const { url, log, logger } = this.#options;
+    if (this.#client !== null && isFormerLogin(url, this.#client)) await this.#disconnect();
+    if (this.#client !== null) return this.#client;
     const client = new pg.Client({ ...ledgerConnection(url, `daybook ${log} tail`), query_timeout: queryTimeoutMs });
     client.on('notification', () => {
       this.#outdated = true;

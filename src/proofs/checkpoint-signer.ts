@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.js';
+import type { LoginSource } from '../db/login.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
@@ -18,8 +19,8 @@ const onDemandPauseMs = 50;
 const aborted = Symbol('aborted');
 
 export interface CheckpointSignerOptions extends SigningContext {
-  /** URL of the application role. */
-  readonly url: string;
+  /** Login of the application. */
+  readonly url: LoginSource;
   /** What callers ask is read through this: they must not take the signer's own connections from it. */
   readonly database: Queryable;
   /** Between two looks at the logs, in milliseconds: a new entry is covered by a checkpoint after about so long. */

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { decodeUtf8 } from '../core/bytes.js';
+import type { LoginSource } from '../db/login.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { toDaybookError } from '../ledger/database-errors.js';
@@ -27,8 +28,8 @@ const seenFile = 'the record of what was published';
 
 export interface LogPublisherOptions {
   readonly database: Queryable;
-  /** URL of the application role, for the connections that hold the locks: uploads under them can take long. */
-  readonly url: string;
+  /** Login of the application, for the connections that hold the locks: uploads under them can take long. */
+  readonly url: LoginSource;
   readonly store: ObjectStore;
   readonly keys: SigningKeys;
   /** What this node saw published last, kept over restarts: a store that was emptied is noticed by it. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { onLoginChange, type LoginSource } from '../db/login.js';
 import { ledgerConnection } from '../db/pool.js';
 import type { Queryable } from '../ledger/read-entries.js';
 
@@ -9,8 +10,8 @@ const pollMs = 1_000;
 const reconnectPauseMs = 1_000;
 
 export interface ProofWatchOptions {
-  /** URL of the application role, for the one connection that listens. */
-  readonly url: string;
+  /** Login of the application, for the one connection that listens. */
+  readonly url: LoginSource;
   /** For the polls. */
   readonly database: Queryable;
   readonly log: Logger;
@@ -75,24 +76,34 @@ export class ProofWatch implements AsyncDisposable {
 
   async #listen(): Promise<void> {
     const { signal } = this.#closing;
+    const { url } = this.#options;
     while (!signal.aborted) {
-      const client = new pg.Client(ledgerConnection(this.#options.url, 'daybook proofs'));
+      const client = new pg.Client(ledgerConnection(url, 'daybook proofs'));
+      let isReplaced = false;
       const lost = Promise.withResolvers<void>();
       client.on('error', () => lost.resolve());
       client.on('end', () => lost.resolve());
       client.on('notification', () => this.#wakeAll());
+      const forgetLogin = onLoginChange(url, () => {
+        isReplaced = true;
+        lost.resolve();
+      });
       const stop = () => lost.resolve();
       signal.addEventListener('abort', stop, { once: true });
       try {
         await client.connect();
         await client.query('LISTEN daybook_proofs');
+        // What came while nothing listened.
+        this.#wakeAll();
         await lost.promise;
       } catch (error) {
         this.#options.log.warn({ err: error }, 'listening for checkpoints was interrupted: polling meanwhile');
       } finally {
         signal.removeEventListener('abort', stop);
+        forgetLogin();
         await client.end().catch(() => undefined);
       }
+      if (isReplaced) continue;
       await delay(reconnectPauseMs, undefined, { signal, ref: false }).catch(() => undefined);
     }
   }

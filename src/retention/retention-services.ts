@@ -2,14 +2,15 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
+import type { LoginSource } from '../db/login.js';
 import type { LogName } from '../ledger/rows.js';
 import type { ObjectStore } from '../storage/object-store.js';
 
 /** What archiving, removing and bringing back needs; built by open-retention.ts. */
 export interface RetentionServices {
   readonly database: pg.Pool;
-  /** URL of the application role, for statements that take longer than the pool allows. */
-  readonly url: string;
+  /** Login of the application, for statements that take longer than the pool allows. */
+  readonly url: LoginSource;
   readonly append: Append;
   /** Where archives are kept; null for nowhere: then nothing is archived, and nothing removed. */
   readonly store: ObjectStore | null;

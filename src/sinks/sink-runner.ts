@@ -1,12 +1,13 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import type { Logger } from 'pino';
+import { onLoginChange, type LoginSource } from '../db/login.js';
 import { ledgerConnection } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { isConnectionLost, toDaybookError } from '../ledger/database-errors.js';
 import type { LogTail } from '../ledger/tail-log.js';
 import type { GiveWay } from './give-way.js';
-import { advanceSink, noteFailure, readCursor } from './sink-rows.js';
+import { advanceSink, noteFailure, readCursor, type SinkCursor } from './sink-rows.js';
 import type { SinkTarget } from './sink-target.js';
 
 /**
@@ -33,8 +34,8 @@ export interface SinkRunnerOptions {
   readonly number: number;
   readonly target: SinkTarget;
   readonly tail: LogTail<'audit'>;
-  /** URL of the application role, directly to PostgreSQL: a session lock does not hold through a transaction pooler. */
-  readonly url: string;
+  /** Login of the application, directly to PostgreSQL: a session lock does not hold through a transaction pooler. */
+  readonly url: LoginSource;
   /** Moves the sink back where its target lost what it had acknowledged. On the record. */
   readonly rewind: (from: bigint, reason: string) => Promise<void>;
   readonly log: Logger;
@@ -78,45 +79,55 @@ export class SinkRunner implements AsyncDisposable {
     let failures = 0;
     while (!this.#closing.signal.aborted) {
       const holder = this.#createHolder();
+      const replaced = new AbortController();
+      const forgetLogin = onLoginChange(this.#options.url, () => replaced.abort());
       try {
         await holder.connect();
-        await this.#deliverAsHolder(holder);
+        await this.#deliverAsHolder(holder, AbortSignal.any([this.#closing.signal, replaced.signal]));
         failures = 0;
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         failures += 1;
         this.#report(toDaybookError(error));
-        await this.#rest(this.#pauseAfter(failures, 30_000));
+        await this.#rest(this.#pauseAfter(failures, 30_000), this.#closing.signal);
       } finally {
+        forgetLogin();
+        // The lock is free when this returns: after a change of the login the next session takes it at once.
         await end(holder);
       }
     }
   }
 
-  /** Takes turns until the connection breaks or the node shuts down. */
-  async #deliverAsHolder(holder: pg.Client): Promise<void> {
+  /**
+   * Takes turns until the connection breaks or `ending` aborts: the node shuts down, or its login changed. Then what was
+   * delivered is confirmed before the lock is given up.
+   */
+  async #deliverAsHolder(holder: pg.Client, ending: AbortSignal): Promise<void> {
     // A position that is lost in a crash of the server is behind what arrived: the same as a crash before it was stored.
     await holder.query('SET synchronous_commit = off');
     const { number } = this.#options;
-    while (!this.#closing.signal.aborted) {
+    while (!ending.aborted) {
       const locked = await holder.query<{ taken: boolean }>(
         `SELECT pg_try_advisory_lock(${lockBase + BigInt(number)}) AS taken`,
       );
       if (locked.rows[0]?.taken === true) break;
-      await this.#rest(takeOverIntervalMs);
+      await this.#rest(takeOverIntervalMs, ending);
     }
-    while (!this.#closing.signal.aborted) {
+    while (!ending.aborted) {
       const { position, failures, waitMs } = await readCursor(holder, number);
       if (waitMs > 0) {
-        await this.#rest(Math.min(waitMs, idleMsMax));
+        await this.#rest(Math.min(waitMs, idleMsMax), ending);
         continue;
       }
-      await this.#deliverFrom(holder, position, failures);
+      await this.#deliverFrom(holder, { position, failures, ending });
     }
   }
 
   /** Delivers from `position` on until something fails, which is noted in the row. */
-  async #deliverFrom(holder: pg.Client, position: bigint, failures: number): Promise<void> {
+  async #deliverFrom(
+    holder: pg.Client,
+    { position, failures, ending }: Pick<SinkCursor, 'position' | 'failures'> & { readonly ending: AbortSignal },
+  ): Promise<void> {
     const { target, number, name, log } = this.#options;
     try {
       const start = await target.open(position);
@@ -124,7 +135,7 @@ export class SinkRunner implements AsyncDisposable {
         await this.#options.rewind(start, `its target ends before entry ${start}`);
         return;
       }
-      await this.#deliver(holder, position);
+      await this.#deliver(holder, position, ending);
     } catch (error) {
       if (error instanceof Moved) {
         log.info({ sink: name }, 'the sink was moved: it goes on from its new position');
@@ -141,7 +152,7 @@ export class SinkRunner implements AsyncDisposable {
     }
   }
 
-  async #deliver(holder: pg.Client, start: bigint): Promise<void> {
+  async #deliver(holder: pg.Client, start: bigint, ending: AbortSignal): Promise<void> {
     const { target, tail } = this.#options;
     const { signal } = this.#closing;
     let confirmed = start;
@@ -156,20 +167,20 @@ export class SinkRunner implements AsyncDisposable {
       confirmed = sent;
       dueMs = Infinity;
     };
-    while (!signal.aborted) {
+    while (!ending.aborted) {
       const now = performance.now();
       if (sent - confirmed > target.unconfirmedEntriesMax || now >= dueMs) await confirm(signal);
       if (sent >= tail.head) {
-        await tail.waitForMore(sent, signal, Math.min(idleMsMax, Math.max(0, dueMs - now)));
+        await tail.waitForMore(sent, ending, Math.min(idleMsMax, Math.max(0, dueMs - now)));
         await this.#noticeReplay(holder, confirmed);
         if (tail.broken !== null && sent >= tail.head) throw tail.broken;
         caughtUpMs = performance.now();
         continue;
       }
-      await this.#options.giveWay?.(caughtUpMs, signal);
+      await this.#options.giveWay?.(caughtUpMs, ending);
       const batch = target.batchEntriesMax;
       const gatheringMs = deliveredMs + gatherMs - performance.now();
-      if (gatheringMs > 0) await tail.waitForMore(sent + BigInt(batch) - 1n, signal, gatheringMs);
+      if (gatheringMs > 0) await tail.waitForMore(sent + BigInt(batch) - 1n, ending, gatheringMs);
       const rows = await tail.read(sent, batch);
       if (rows.length === 0) continue;
       deliveredMs = performance.now();
@@ -177,7 +188,7 @@ export class SinkRunner implements AsyncDisposable {
       dueMs = Math.min(dueMs, performance.now() + target.unconfirmedMsMax);
       sent += BigInt(count);
     }
-    await confirm(AbortSignal.timeout(lastConfirmMs));
+    await confirm(signal.aborted ? AbortSignal.timeout(lastConfirmMs) : signal);
   }
 
   /** Throws where a replay moved the sink back while it had nothing to deliver. */
@@ -214,8 +225,8 @@ export class SinkRunner implements AsyncDisposable {
     return backOff(failures, maxMs, this.#options.firstPauseMs);
   }
 
-  async #rest(restMs: number): Promise<void> {
-    await delay(restMs, undefined, { signal: this.#closing.signal, ref: false }).catch(() => undefined);
+  async #rest(restMs: number, ending: AbortSignal): Promise<void> {
+    await delay(restMs, undefined, { signal: ending, ref: false }).catch(() => undefined);
   }
 }
 
