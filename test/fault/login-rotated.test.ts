@@ -51,7 +51,7 @@ async function startNode(adminUrl: string): Promise<Node> {
 }
 
 /** Keeps every part of a node busy until it is stopped; then what failed is in `failures`. */
-class Load {
+class Load implements AsyncDisposable {
   readonly failures: string[] = [];
   readonly done = { calls: 0, queries: 0, jobs: 0 };
   readonly feeds = { audit: [] as string[], signals: [] as string[] };
@@ -83,7 +83,8 @@ class Load {
     return load;
   }
 
-  async stop(): Promise<void> {
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ending.signal.aborted) return;
     this.#ending.abort();
     await Promise.all(this.#running);
     await this.#jobs[Symbol.asyncDispose]();
@@ -117,6 +118,7 @@ class Load {
       after: '0',
       webSocketImpl: WebSocket,
       signal: this.#ending.signal,
+      onReconnect: ({ cause }) => void this.failures.push(`feed: ${cause.message}`),
       onFrame: ({ rows }) => void this.feeds[log].push(...rows.map(({ chainIndex }) => chainIndex)),
     });
   }
@@ -153,7 +155,7 @@ async function expectNothingLost(node: Node, load: Load): Promise<void> {
 async function rotateUnderLoad(adminUrl: string, rotations: number): Promise<void> {
   await using node = await startNode(adminUrl);
   const { login } = node.context;
-  const load = await Load.start(node);
+  await using load = await Load.start(node);
   const former: string[] = [];
   for (let turn = 0; turn < rotations; turn += 1) {
     const before = { ...load.done, frames: load.feeds.signals.length };
@@ -169,7 +171,7 @@ async function rotateUnderLoad(adminUrl: string, rotations: number): Promise<voi
       return moved.every((times) => times >= 5) && load.feeds.signals.length > before.frames + 5;
     });
   }
-  await load.stop();
+  await load[Symbol.asyncDispose]();
   expect(load.failures).toEqual([]);
   expect(former).toEqual(
     count(rotations).map((turn) => (turn % 2 === 0 ? 'daybook_application_a' : 'daybook_application_b')),
