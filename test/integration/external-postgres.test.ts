@@ -3,8 +3,11 @@ import { pino } from 'pino';
 import { readConfig } from '../../src/config.js';
 import { canLogIn, readPassword, withConnection, withCredentials } from '../../src/db/admin-connection.js';
 import { openDatabase, type OpenDatabase } from '../../src/db/open-database.js';
+import { roles } from '../../src/db/role-names.js';
 import { createDataFolder } from '../support/data-folder.js';
 import { hasDebianPostgres, startDebianPostgres, type DebianPostgres } from '../support/debian-postgres.js';
+import { closeLogin, openNewLogin } from '../support/login-rotation.js';
+import { openSession } from '../support/sql-session.js';
 import { findFreePort } from '../support/test-server.js';
 
 const log = pino({ level: 'silent' });
@@ -75,6 +78,11 @@ test('a server that does not answer is a passing condition, and its password sta
     await withConnection(database.urls.migrator, (client) =>
       client.query('SET ROLE daybook_owner; CREATE TABLE made (value int)'),
     );
+    // It rotates the application's login too.
+    const next = await openNewLogin(database.urls.superuser, roles.otherApplication);
+    await using _session = await openSession(next.url);
+    expect(await closeLogin(database.urls.superuser, roles.otherApplication)).toBe(1);
+    expect(await canLogIn(next.url)).toBe(false);
     await dropRoles();
   });
 
