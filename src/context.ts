@@ -14,7 +14,7 @@ import type { ConfigSnapshotService } from './config-snapshots/config-snapshot-s
 import { migrateUp } from './db/migrate.js';
 import type { MissingLayer } from './db/missing-layer.js';
 import { openLogin, type Login } from './db/login.js';
-import { openDatabase, type OpenDatabase } from './db/open-database.js';
+import type { OpenDatabase } from './db/open-database.js';
 import { ledgerConnection, openPool } from './db/pool.js';
 import type { RoleUrls } from './db/roles.js';
 import { readGenerator } from './generator.js';
@@ -34,6 +34,7 @@ import { LogTail } from './ledger/tail-log.js';
 import { openRecordedConfig } from './open-config-snapshots.js';
 import { checkMetrics, openIntegrity, refusalReporter } from './open-integrity.js';
 import { enqueueAnchoring, openJobs, startJobs } from './open-jobs.js';
+import { openLedgerDatabase } from './open-ledger-database.js';
 import { openPacks, packStoreOptions } from './open-packs.js';
 import { describeProofs, openProofs, readProofFigures, type ProofNode, type ProofParts } from './open-proofs.js';
 import { openTrace } from './open-trace.js';
@@ -70,7 +71,7 @@ export async function openContext(config: Config, logger: Logger, signal?: Abort
   const shutdown = new AbortController();
   const clock = { nowMs: () => Date.now() };
   const database = stack.use(
-    await openDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
+    await openLedgerDatabase(config, { log, mode: 'serve', ...(signal === undefined ? {} : { signal }) }),
   );
   const { executedMigrations, missingLayers } = await prepareLedger(database, config, log);
 
@@ -174,7 +175,12 @@ async function openEvidence(
   };
   const packs = await openPacks(packParts);
   const retention = openRetention({ ...parts, proofs });
-  const secrets = await openSecrets({ ...parts, keys: proofs.services.keys });
+  const { secrets, loginFollower } = await openSecrets({
+    ...parts,
+    login: urls.application,
+    keys: proofs.services.keys,
+  });
+  stack.use(loginFollower).start();
   if (config.runsJobs) {
     const daily = { services: packs, store: packStoreOptions(packParts), keepDays: config.packs.retentionDays };
     jobs = stack.use(openJobs({ pool, append, log, proofs, integrity, daily, retention, secrets }, urls.application));

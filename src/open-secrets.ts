@@ -8,17 +8,21 @@ import type { Append } from './access/request-calls.js';
 import type { Clock } from './clock.js';
 import type { Config } from './config.js';
 import type { Rotator, SecretType } from './core/rotation.js';
+import type { Login } from './db/login.js';
 import { DaybookError } from './errors.js';
 import { logNames } from './ledger/rows.js';
+import { readStoredLogin } from './open-ledger-database.js';
 import { openRootKey } from './open-root-key.js';
 import { isKeyOutOfReach, type RootKey } from './access/root-key.js';
 import { SigningKeyRotator } from './proofs/signing-key-rotator.js';
 import type { SigningKeys } from './proofs/signing-keys.js';
+import { applicationLoginName, LoginFollower } from './secrets/application-login.js';
 import { registerSecret } from './secrets/register-secret.js';
 import { serviceSecretOrigin } from './secrets/secret-entries.js';
 import type { SecretServices } from './secrets/secret-services.js';
 import { readSecrets } from './secrets/secret-store.js';
 import { ApiKeyRotator } from './secrets/rotators/api-key-rotator.js';
+import { DatabaseRotator } from './secrets/rotators/database-rotator.js';
 import { OauthRotator } from './secrets/rotators/oauth-rotator.js';
 import { WebhookRotator } from './secrets/rotators/webhook-rotator.js';
 import { EncryptionKeyRotator } from './secrets/rotators/encryption-key-rotator.js';
@@ -31,14 +35,22 @@ export interface SecretParts {
   readonly append: Append;
   readonly apiKeys: ApiKeyStore;
   readonly keys: SigningKeys;
+  readonly urls: { readonly superuser: string };
+  readonly login: Login;
 }
 
 /** What rotates secrets on this node. Those of the service itself are registered on its first start. */
-export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
-  const { config, pool, append, apiKeys, keys, clock, log } = parts;
+export async function openSecrets(
+  parts: SecretParts,
+): Promise<{ readonly secrets: SecretServices; readonly loginFollower: LoginFollower }> {
+  const { config, pool, append, apiKeys, keys, clock, log, login } = parts;
   const root = await openRootKey(config);
   const ring = await KeyRing.open(pool, root);
+  const adminUrl = parts.urls.superuser;
+  const readAsAdministrator = () => readStoredLogin(config, adminUrl, log);
+  const loginFollower = new LoginFollower({ database: pool, ring, login, readAsAdministrator, log });
   const list: readonly Rotator[] = [
+    new DatabaseRotator({ adminUrl, login, follower: loginFollower }),
     new EncryptionKeyRotator({ database: pool, ring }),
     new SigningKeyRotator(keys),
     new ApiKeyRotator({ database: pool, append, apiKeys }),
@@ -50,12 +62,14 @@ export async function openSecrets(parts: SecretParts): Promise<SecretServices> {
   const services = { database: pool, append, ring, wrapped: [keys, ring], rotators, node, clock, log };
   await registerOwn(services);
   await tellOfFormerRootKeys(pool, root, log);
-  return services;
+  return { secrets: services, loginFollower };
 }
 
 /** Nodes that start together register each once. */
 async function registerOwn(services: SecretServices): Promise<void> {
+  const { log } = services;
   const own: readonly (readonly [SecretType, string])[] = [
+    ['DATABASE', applicationLoginName],
     ['ENCRYPTION_KEY', 'data-keys'],
     ...logNames.map((name) => ['SIGNING_KEY', name] as const),
   ];
@@ -65,7 +79,10 @@ async function registerOwn(services: SecretServices): Promise<void> {
     try {
       await registerSecret(services, { type, name, settings: {}, value: null, credential: null, origin });
     } catch (error) {
-      if (!(error instanceof DaybookError && error.code === 'BAD_USER_INPUT')) throw error;
+      if (!(error instanceof DaybookError)) throw error;
+      // Whoever registers by hand what this node cannot rotate is told why.
+      if (error.code === 'SECRET_REFUSED') log.debug({ type, name, reason: error.message }, 'a secret is not rotated');
+      else if (error.code !== 'BAD_USER_INPUT') throw error;
     }
   }
 }

@@ -4,10 +4,11 @@ import type { Redactor } from '../access/redact.js';
 import type { Append } from '../access/request-calls.js';
 import type { Clock } from '../clock.js';
 import { readConfig, type Config } from '../config.js';
-import { openDatabase } from '../db/open-database.js';
+import { openLogin, type Login } from '../db/login.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import type { RoleUrls } from '../db/roles.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openRedactor } from '../open-redactor.js';
 import { openLog } from './open-log.js';
 
@@ -20,6 +21,7 @@ export interface AttachedLedger {
   readonly log: Logger;
   readonly clock: Clock;
   readonly urls: RoleUrls;
+  readonly login: Login;
   readonly pool: pg.Pool;
   readonly append: Append;
   readonly redactor: Redactor;
@@ -33,19 +35,20 @@ export async function attachLedger(
 ): Promise<AttachedLedger> {
   const config = readConfig();
   const log = openLog(config);
-  const { urls } = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
-  const url = urls.application;
-  const pool = openPool({ ...ledgerConnection(url, name), max: 3 }, (err) =>
+  const database = stack.use(await openLedgerDatabase(config, { log, mode: 'attach', signal }));
+  const login = openLogin(database);
+  const pool = openPool({ ...ledgerConnection(login, name), max: 3 }, (err) =>
     log.warn({ err }, 'a connection to the database broke'),
   );
   stack.defer(() => pool.end());
-  const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
+  const writer = stack.use(new LedgerWriter({ url: login, queueRowsMax, log }));
   const redactor = await openRedactor(config);
   return {
     config,
     log,
     clock: { nowMs: () => Date.now() },
-    urls,
+    urls: database.urls,
+    login,
     pool,
     append: (request) => writer.append(request),
     redactor,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import type { Logger } from 'pino';
 import { readConfig, type Config } from '../config.js';
-import { openDatabase, type OpenDatabase } from '../db/open-database.js';
+import type { OpenDatabase } from '../db/open-database.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { takeBaseline } from '../integrity/baseline.js';
 import type { EncodedFacts } from '../integrity/catalog-facts.js';
@@ -12,6 +12,7 @@ import type { CheckKind, IntegrityCheckRow } from '../integrity/read-checks.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { openIntegrity } from '../open-integrity.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openAnchors, openStore } from '../open-proofs.js';
 import { CheckpointFiles } from '../proofs/known-checkpoints.js';
 import { openLog } from './open-log.js';
@@ -67,7 +68,7 @@ async function checkIntegrity(task: Task, { reason, json = false }: CheckCommand
   try {
     const config = readConfig();
     const log = openLog(config);
-    await using database = await openDatabase(config, { log, mode: 'attach', signal: interrupt.signal });
+    await using database = await openLedgerDatabase(config, { log, mode: 'attach', signal: interrupt.signal });
     if (task.kind === 'BASELINE') {
       const facts = await setBaseline(database, log, reason ?? 'set at the command line');
       process.stdout.write(json ? `${JSON.stringify({ baseline: summarise(facts) })}\n` : describeBaseline(facts));

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto';
 import type { Command } from 'commander';
 import { readConfig } from '../config.js';
 import type { ConfigSnapshot } from '../config-snapshots/take-config-snapshot.js';
-import { openDatabase } from '../db/open-database.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { serviceOrigin } from '../integrity/integrity-entry.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { openConfigSnapshots } from '../open-config-snapshots.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openRedactor } from '../open-redactor.js';
 import { openLog } from './open-log.js';
 
@@ -56,7 +56,7 @@ async function run(reason: string, signal: AbortSignal): Promise<ConfigSnapshot>
   const config = readConfig();
   const log = openLog(config);
   await using stack = new AsyncDisposableStack();
-  const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
+  const database = stack.use(await openLedgerDatabase(config, { log, mode: 'attach', signal }));
   const url = database.urls.application;
   const pool = openPool({ ...ledgerConnection(url, 'daybook config-snapshot'), max: 2 }, (err) =>
     log.warn({ err }, 'a connection to the database broke'),

@@ -7,9 +7,11 @@ import { administratorUrl } from '../db/embedded-postgres.js';
 import { EMBEDDED_DATABASE, getExternalSecret } from '../db/open-database.js';
 import { isInitialised, postgresFolder } from '../db/postgres-folder.js';
 import { readRunningPostmaster } from '../db/postmaster.js';
-import { deriveRoleUrls } from '../db/roles.js';
+import { deriveRoleUrls, type StoredLogin } from '../db/roles.js';
 import { readSecretFile } from '../db/secret-file.js';
 import { DaybookError } from '../errors.js';
+import { readStoredLogin } from '../open-ledger-database.js';
+import { openLog } from './open-log.js';
 
 const printableRoles = ['application', 'auditor', 'migrator', 'superuser'] as const;
 type PrintableRole = (typeof printableRoles)[number];
@@ -43,16 +45,30 @@ async function embeddedUrl(config: Config, role: PrintableRole): Promise<string>
   }
   // A server that runs may have been started with another port than this environment says.
   const port = (await readRunningPostmaster(folder.data))?.port ?? config.postgresPort;
-  if (!(await isListening(port))) {
+  const isRunning = await isListening(port);
+  if (!isRunning) {
     process.stderr.write(
       `Nothing listens on 127.0.0.1:${port} now: the URL works while the service runs (npm start).\n`,
     );
   }
-  return deriveRoleUrls(administratorUrl(port, password, EMBEDDED_DATABASE), password)[role];
+  const adminUrl = administratorUrl(port, password, EMBEDDED_DATABASE);
+  return deriveRoleUrls(adminUrl, password, isRunning ? await readRotated(config, adminUrl, role) : null)[role];
+}
+
+/** Null where nothing answers: then nobody knows whether the login was rotated. */
+async function readRotated(config: Config, adminUrl: string, role: PrintableRole): Promise<StoredLogin | null> {
+  if (role !== 'application') return null;
+  try {
+    return await readStoredLogin(config, adminUrl, openLog(config));
+  } catch (error) {
+    process.stderr.write(`Whether this login was rotated cannot be read: ${(error as Error).message}\n`);
+    return null;
+  }
 }
 
 async function externalUrl(config: Config, adminUrl: string, role: PrintableRole): Promise<string> {
-  const url = deriveRoleUrls(adminUrl, await getExternalSecret(config.dataDir, adminUrl))[role];
+  const stored = await readRotated(config, adminUrl, role);
+  const url = deriveRoleUrls(adminUrl, await getExternalSecret(config.dataDir, adminUrl), stored)[role];
   try {
     if (await canLogIn(url)) {
       return url;

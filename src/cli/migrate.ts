@@ -5,12 +5,12 @@ import { migrationsList } from '../../migrations/index.js';
 import { readConfig } from '../config.js';
 import { migrateDown, migrateUp, type MigrateInput } from '../db/migrate.js';
 import { readMigrationStatus, type MigrationStatus } from '../db/migration-status.js';
-import { openDatabase } from '../db/open-database.js';
 import { installRefusalLayers } from '../db/refusal-layers.js';
 import type { RoleUrls } from '../db/roles.js';
 import { ensureBaseline } from '../integrity/baseline.js';
 import { compareBeforeMigrating } from '../integrity/compare-before-migrating.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 
 interface OutputOptions {
   readonly json?: boolean;
@@ -64,7 +64,7 @@ export function addMigrateCommand(program: Command): void {
 async function withDatabase(work: (input: MigrateInput, urls: RoleUrls) => Promise<void>): Promise<void> {
   const config = readConfig();
   const log = secretlessLog(pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true })));
-  await using database = await openDatabase(config, { log, mode: 'attach' });
+  await using database = await openLedgerDatabase(config, { log, mode: 'attach' });
   await work({ url: database.urls.migrator, migrations: migrationsList, log }, database.urls);
 }
 

@@ -2,13 +2,13 @@ import Table from 'cli-table3';
 import { Option, type Command } from 'commander';
 import { anchorRoots } from '../anchors/anchor-roots.js';
 import { readConfig } from '../config.js';
-import { openDatabase } from '../db/open-database.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
 import { LedgerWriter } from '../ledger/append-entries.js';
 import { toDaybookError } from '../ledger/database-errors.js';
 import { logNames, type LogName } from '../ledger/rows.js';
 import { refusalReporter } from '../open-integrity.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openProofs } from '../open-proofs.js';
 import type { MerkleRootRow } from '../proofs/read-merkle-roots.js';
 import { openLog } from './open-log.js';
@@ -71,7 +71,7 @@ async function run(logs: readonly LogName[], date: string | null, signal: AbortS
   const config = readConfig();
   const log = openLog(config);
   await using stack = new AsyncDisposableStack();
-  const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
+  const database = stack.use(await openLedgerDatabase(config, { log, mode: 'attach', signal }));
   const url = database.urls.application;
   const pool = openPool({ ...ledgerConnection(url, 'daybook seal'), max: 3 }, (err) =>
     log.warn({ err }, 'a connection to the database broke'),

@@ -194,7 +194,7 @@ async function run(
     const onRefusal = refusalReporter({ pool, append, log });
     const proofs = await openProofs({ ...ledger, url: urls.application, onRefusal }, stack);
     const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
-    const services = await openSecrets({ ...ledger, apiKeys, keys: proofs.services.keys });
+    const { secrets: services } = await openSecrets({ ...ledger, apiKeys, keys: proofs.services.keys });
     const { result, text, failed } = await work(services, interrupt.signal);
     process.stdout.write(json ? `${JSON.stringify(result)}\n` : text);
     process.exitCode = failed === true ? 1 : 0;

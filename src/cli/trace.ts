@@ -1,9 +1,9 @@
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { readConfig } from '../config.js';
-import { openDatabase } from '../db/open-database.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
 import { toDaybookError } from '../ledger/database-errors.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openTrace } from '../open-trace.js';
 import type { SignalTraceRow } from '../trace/signal-tracer.js';
 import { openLog } from './open-log.js';
@@ -46,7 +46,7 @@ async function run(signalId: string, signal: AbortSignal): Promise<SignalTraceRo
   const config = readConfig();
   const log = openLog(config);
   await using stack = new AsyncDisposableStack();
-  const database = stack.use(await openDatabase(config, { log, mode: 'attach', signal }));
+  const database = stack.use(await openLedgerDatabase(config, { log, mode: 'attach', signal }));
   const pool = openPool({ ...ledgerConnection(database.urls.auditor, 'daybook trace'), max: 1 }, (err) =>
     log.warn({ err }, 'a connection to the database broke'),
   );

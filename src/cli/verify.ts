@@ -2,13 +2,13 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import Table from 'cli-table3';
 import { readConfig } from '../config.js';
 import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
-import { openDatabase } from '../db/open-database.js';
 import { mapDatabaseError } from '../ledger/database-errors.js';
 import type { LogName } from '../ledger/rows.js';
 import { verifyLogs, type LogVerification } from '../ledger/verify-log.js';
 import { openLog } from './open-log.js';
 import { verifySource } from './verify-source.js';
 import { VerifyProgressReport } from './verify-progress.js';
+import { openLedgerDatabase } from '../open-ledger-database.js';
 
 /** Exit codes of `daybook verify`. */
 const verifyExitCodes = { intact: 0, broken: 1, notRun: 2 } as const;
@@ -105,7 +105,7 @@ async function verifyDatabase(
   signal: AbortSignal,
 ): Promise<LogVerification[]> {
   const config = readConfig();
-  await using database = await openDatabase(config, {
+  await using database = await openLedgerDatabase(config, {
     log: openLog(config),
     mode: 'attach',
     signal,

@@ -81,6 +81,8 @@ export interface NewSecret {
 export interface AdoptedSecret {
   readonly slot: string | null;
   readonly facts: Readonly<Record<string, unknown>>;
+  /** Where the service has it, whatever was given. */
+  readonly value?: Uint8Array;
   /** Where the target changed it when it was asked. */
   readonly credential?: Uint8Array;
   /** Where it is a matter of the secret and not of its type. */
@@ -105,8 +107,8 @@ export interface Rotator {
   /** The place for the next version; `current` is that of the current one. */
   nextSlot(current: string | null): string | null;
   /**
-   * What is known of the value that a secret has when it is registered. Throws NOT_FOUND where there is no such thing, and
-   * BAD_USER_INPUT where settings, value or credential are not what the rotator needs.
+   * What is known of the value that a secret has when it is registered. Throws NOT_FOUND where there is no such thing,
+   * BAD_USER_INPUT where settings, value or credential are not what the rotator needs, and SECRET_REFUSED where it cannot rotate.
    */
   adopt(secret: NewSecret): Promise<AdoptedSecret>;
   /** Makes the value of a generation, or takes the one given; null where the target makes it. Changes nothing outside. */

@@ -90,7 +90,8 @@ export function describeServer(url: string): string {
   return `${host || (searchParams.get('host') ?? 'localhost')}${pathname}`;
 }
 
-function isLoginRefused(err: unknown): boolean {
+/** Whether the server refused a login: wrong password, no such user, closed, or no way in. */
+export function isLoginRefused(err: unknown): boolean {
   return LOGIN_REFUSED.includes(sqlState(err) ?? '');
 }
 

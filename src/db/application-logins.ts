@@ -44,15 +44,8 @@ export async function prepareLogin(admin: pg.ClientBase, role: string, verifier:
 export async function tryLogin(url: string): Promise<LoginTrial> {
   try {
     return await withConnection(url, async (client) => {
-      const { rows } = await client.query<{ isMember: boolean; isSuperuser: boolean }>(
-        `SELECT pg_has_role(session_user, $1, 'USAGE') AS "isMember", rolsuper AS "isSuperuser"
-         FROM pg_catalog.pg_roles WHERE rolname = session_user`,
-        [roles.applicationGroup],
-      );
-      const role = readUser(url);
-      if (rows[0]?.isMember !== true)
-        return { works: false, reason: `${role} is no member of ${roles.applicationGroup}` };
-      if (rows[0].isSuperuser) return { works: false, reason: `${role} is a superuser` };
+      const fault = await readFault(client);
+      if (fault !== null) return { works: false, reason: `${readUser(url)} ${fault}` };
       // As one message, so that the ledger lock is held for no round trip.
       await client.query(
         `BEGIN; SET LOCAL lock_timeout = '10s';
@@ -73,6 +66,21 @@ export async function tryLogin(url: string): Promise<LoginTrial> {
   }
 }
 
+/** What a login of the application lacks, or has and must not have; null where it is as it should be. */
+async function readFault(client: pg.Client): Promise<string | null> {
+  const { rows } = await client.query<{ isMember: boolean; isMoreThanApplication: boolean; isOwner: boolean }>(
+    `SELECT pg_has_role(session_user, $1, 'USAGE') AS "isMember",
+       rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls AS "isMoreThanApplication",
+       pg_has_role(session_user, $2, 'MEMBER') OR pg_has_role(session_user, $3, 'MEMBER')
+         OR has_table_privilege(session_user, 'public.audit_entries', 'TRIGGER') AS "isOwner"
+     FROM pg_catalog.pg_roles WHERE rolname = session_user`,
+    [roles.applicationGroup, roles.owner, roles.migrator],
+  );
+  if (rows[0]?.isMember !== true) return `is no member of ${roles.applicationGroup}`;
+  if (rows[0].isMoreThanApplication) return 'has attributes of an administrator';
+  return rows[0].isOwner ? 'may act as the owner of the ledger, or alter its triggers' : null;
+}
+
 /** Sessions of a login of the application on the whole server: of other nodes and other databases too. */
 export async function listSessions(admin: pg.Client, role: string): Promise<LoginSession[]> {
   const login = assertLogin(role);
@@ -86,9 +94,23 @@ export async function listSessions(admin: pg.Client, role: string): Promise<Logi
  * A crash in between leaves the login closed, and sessions that the next call ends.
  */
 export async function endLogin(admin: pg.Client, role: string): Promise<number> {
-  const login = assertLogin(role);
   // Committed first: nobody comes in behind the sessions that are ended.
+  await closeLogin(admin, role);
+  return endClosedSessions(admin, role);
+}
+
+/** Closes a login of the application, in the caller's transaction where there is one. Sessions that it has go on. */
+export async function closeLogin(admin: pg.ClientBase, role: string): Promise<void> {
+  const login = assertLogin(role);
   await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ALTER ROLE ${login} NOLOGIN PASSWORD NULL`);
+}
+
+/**
+ * Ends the sessions of a login that is closed, and of no other: where somebody has opened it again meanwhile, this does
+ * nothing. Returns how many. Throws DATABASE_UNAVAILABLE where one does not end within ten seconds.
+ */
+export async function endClosedSessions(admin: pg.Client, role: string): Promise<number> {
+  const login = assertLogin(role);
   return withSightOf(admin, login, async () => {
     const ended = await endSessions(admin, login);
     await delay(settleMs);
@@ -114,7 +136,12 @@ async function endSessions(admin: pg.Client, role: ApplicationLogin): Promise<nu
       throw new DaybookError('DATABASE_UNAVAILABLE', `${sessions.length} sessions of ${role} do not end: retry`);
     }
     const pids = sessions.map(({ pid }) => pid).filter((pid) => !ended.has(pid));
-    if (pids.length > 0) await admin.query('SELECT pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid', [pids]);
+    const told = await admin.query<{ pid: number }>(
+      `SELECT pid, pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid
+       WHERE EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $2 AND NOT rolcanlogin)`,
+      [pids, role],
+    );
+    if (told.rowCount !== pids.length) return ended.size;
     for (const pid of pids) ended.add(pid);
     await delay(endLookMs);
   }

@@ -38,6 +38,11 @@ export class Login {
     return this.#url;
   }
 
+  /** Why this login cannot be changed; null where it can. */
+  get fixedBecause(): string | null {
+    return this.#fixedBecause;
+  }
+
   /** The role that logs in. */
   get role(): string {
     return readUser(this.#url);
