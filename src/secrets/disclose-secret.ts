@@ -9,6 +9,14 @@ import { getSecret, readVersion } from './secret-store.js';
 
 const reasonCharacters = { min: 10, max: 1_000 };
 
+export interface DisclosedSecret {
+  readonly generation: number;
+  /** Null where the value is kept elsewhere. */
+  readonly value: string | null;
+  /** What belongs to the value, such as the role that logs in with it. */
+  readonly facts: Readonly<Record<string, unknown>>;
+}
+
 /**
  * The current value of a secret as text. The SecretRead entry is durable before the value is returned. Throws NOT_FOUND, and
  * BAD_USER_INPUT without a reason.
@@ -17,7 +25,7 @@ export async function disclose(
   { database, append, ring }: { readonly database: Queryable; readonly append: Append; readonly ring: KeyRing },
   { type, name, reason }: { readonly type: SecretType; readonly name: string; readonly reason: string },
   origin: CallOrigin,
-): Promise<{ generation: number; value: string | null }> {
+): Promise<DisclosedSecret> {
   const { min, max } = reasonCharacters;
   if (reason.length < min || reason.length > max || !reason.isWellFormed() || reason.includes('\0')) {
     throw new DaybookError('BAD_USER_INPUT', `reason must have ${min} to ${max} characters: it goes on the record`);
@@ -36,5 +44,5 @@ export async function disclose(
   await append({ entries: [entry] });
   const value = version.value === null ? null : Buffer.from(version.value).toString();
   version.value?.fill(0);
-  return { generation: version.generation, value };
+  return { generation: version.generation, value, facts: version.facts };
 }

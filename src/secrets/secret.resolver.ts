@@ -7,7 +7,7 @@ import type { SecretType } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
 import { ForwardPageArgs, numberedConnection, type Connection } from '../graphql/connection.js';
 import { carryOut } from './carry-out-rotation.js';
-import { disclose } from './disclose-secret.js';
+import { disclose, type DisclosedSecret } from './disclose-secret.js';
 import { registerSecret } from './register-secret.js';
 import { requestRotation, rollBackRotation } from './request-rotation.js';
 import { readPolicies, updatePolicy, type PolicyRow } from './rotation-policies.js';
@@ -145,7 +145,7 @@ export class SecretResolver {
   readSecret(
     @Arg('input', () => ReadSecretInput) input: ReadSecretInput,
     @Ctx() context: RequestContext,
-  ): Promise<{ generation: number; value: string | null }> {
+  ): Promise<DisclosedSecret> {
     const { secrets } = context.services;
     const request = { type: input.secretType as SecretType, name: input.secretName, reason: input.reason };
     return disclose({ ...secrets, ...recordedWith(context) }, request, context.calls.origin);

@@ -191,4 +191,7 @@ export class ReadSecretPayload {
   @Field(() => Int) generation!: number;
   @Field(() => String, { nullable: true, description: 'Null where the value is kept elsewhere.' })
   value!: string | null;
+
+  @Field(() => JSONObjectScalar, { description: 'What belongs to this value: of a DATABASE secret the role.' })
+  facts!: object;
 }

@@ -62,7 +62,7 @@ async function expectNothingChanged(before: string): Promise<void> {
 
 test('the login is registered with its password, and its rotation leaves the former one valid for its grace period', async () => {
   const first = urlInForce();
-  expect(await secret.read()).toBe(readPassword(first));
+  expect(await secret.read()).toMatchObject({ value: readPassword(first), facts: { role: roles.application } });
   const rotation = await secret.rotate();
   expect(rotation.steps.map(({ status }) => status)).toEqual([
     'PLANNED',
@@ -74,7 +74,7 @@ test('the login is registered with its password, and its rotation leaves the for
   ]);
   const second = urlInForce();
   expect(roleInForce()).toBe(roles.otherApplication);
-  expect(readPassword(second)).toBe(await secret.read());
+  expect(await secret.read()).toMatchObject({ value: readPassword(second), facts: { role: roles.otherApplication } });
   expect(await Promise.all([canLogIn(first), canLogIn(second)])).toEqual([true, true]);
   await secret.untilStatus(rotation.id, 'REVOKED');
   expect(await Promise.all([canLogIn(first), canLogIn(second)])).toEqual([false, true]);

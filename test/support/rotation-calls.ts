@@ -17,6 +17,13 @@ export interface ShownRotation {
 
 const shown = 'id status generation steps { status note }';
 
+/** A value as the API discloses it. */
+export interface ReadSecret {
+  readonly generation: number;
+  readonly value: string;
+  readonly facts: Readonly<Record<string, string>>;
+}
+
 /** One secret, over the API of a node. */
 export class RotatedSecret {
   constructor(
@@ -44,9 +51,10 @@ export class RotatedSecret {
     return made.rotation as ShownRotation;
   }
 
-  async read(): Promise<string> {
+  async read(): Promise<ReadSecret> {
     const input = { ...this.#secret, reason: rotationReason };
-    return (await this.#get('readSecret', 'ReadSecretInput', 'generation value', input)).value as string;
+    const read = await this.#get('readSecret', 'ReadSecretInput', 'generation value facts', input);
+    return read as unknown as ReadSecret;
   }
 
   async get(id: string): Promise<ShownRotation> {

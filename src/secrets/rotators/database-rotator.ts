@@ -6,6 +6,7 @@ import type {
   NewSecret,
   ProbeAnswer,
   RotationTarget,
+  RotationWork,
   Rotator,
   SecretVersion,
 } from '../../core/rotation.js';
@@ -78,8 +79,9 @@ export class DatabaseRotator implements Rotator {
     return Promise.resolve({ value: Buffer.from(value), facts: {} });
   }
 
-  async apply(target: RotationTarget, pending: SecretVersion): Promise<void> {
+  async apply(target: RotationTarget, pending: SecretVersion, { keep }: Pick<RotationWork, 'keep'>): Promise<void> {
     const role = applicationRoleOf(pending.slot);
+    await keep({ facts: { role } });
     await this.#asAdministrator(async (admin) => {
       await this.#assertRotatable(admin);
       const users = await waitUntilUnused(admin, role, leaveMs);
