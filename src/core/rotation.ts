@@ -83,7 +83,7 @@ export interface AdoptedSecret {
   readonly facts: Readonly<Record<string, unknown>>;
   /** Where the service has it, whatever was given. */
   readonly value?: Uint8Array;
-  /** Where the target changed it when it was asked. */
+  /** The one given, or what the target replaced it by when it was asked; absent where the rotator has no use for one. */
   readonly credential?: Uint8Array;
   /** Where it is a matter of the secret and not of its type. */
   readonly zeroDowntime?: boolean;

@@ -44,9 +44,12 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
   // Before the target is asked, which may replace the credential by it: then that has to be kept.
   if (await isRegistered(store.database, type, name)) throw alreadyRegistered(type, name);
   const sealer = await store.ring.openSealer();
-  const { value } = registration;
-  const adopted = await rotator.adopt({ name, settings, value, credential: registration.credential });
-  const { facts, slot, credential = registration.credential, zeroDowntime = rotator.zeroDowntime } = adopted;
+  const given = { value: registration.value, credential: registration.credential };
+  const adopted = await rotator.adopt({ name, settings, ...given });
+  if (given.credential !== null && adopted.credential === undefined) {
+    throw new DaybookError('BAD_USER_INPUT', `a ${type} secret takes no credential`);
+  }
+  const { facts, slot, value = given.value, credential, zeroDowntime = rotator.zeroDowntime } = adopted;
   const id = randomUUID();
   const entry = serviceEntry({
     ...origin,
@@ -72,7 +75,7 @@ export async function registerSecret(store: RegistrationStore, registration: Reg
           facts,
           value,
         });
-        if (credential !== null) await storeCredential(client, sealer, id, credential);
+        if (credential !== undefined) await storeCredential(client, sealer, id, credential);
       },
     });
   } catch (error) {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Learned, RotationStatus, RotationTarget, RotationWork, SecretVersion } from '../core/rotation.js';
+import { DaybookError } from '../errors.js';
 import { discardAbandoned, discardOne } from './abandoned-values.js';
 import { effectTimeoutMsDefault, isLeaseLost, isRefused, noteOf, withTimeout } from './rotation-effects.js';
 import {
@@ -152,6 +153,9 @@ export class RotationMachine {
   async #create({ secret, rotator }: RotationSubject, { generation }: HeldRotation, given: GivenValue | null) {
     try {
       const made = await withTarget(this.services, secret, (target) => {
+        if (given?.credential && target.credential === null) {
+          throw new DaybookError('SECRET_REFUSED', `a ${secret.type} secret takes no credential`);
+        }
         const credential = given?.credential ?? target.credential;
         const made = rotator.create({ ...target, credential }, given?.value ?? null, generation);
         return withTimeout(made, this.effectTimeoutMs);

@@ -116,19 +116,27 @@ function remember(value: string | Uint8Array, what: string): void {
 async function rememberSealedKeys(): Promise<void> {
   const root = localRootKey(Buffer.from(DAYBOOK_MASTER_KEY, 'hex'));
   await using session = await openSession(superuserUrl);
-  const wrapped = await session.run('SELECT generation, wrapped FROM public.encryption_keys WHERE wrapped IS NOT NULL');
-  for (const { generation, wrapped: bytes } of wrapped)
+  const wrapped = await session.run(
+    'SELECT generation, wrapped, root_key_id FROM public.encryption_keys WHERE wrapped IS NOT NULL',
+  );
+  for (const { generation, wrapped: bytes, root_key_id: rootKeyId } of wrapped)
     remember(
-      await root.unwrap(bytes as Buffer, `encryption-key ${String(generation)}`),
+      await root.unwrap(
+        { wrapped: bytes as Buffer, rootKeyId: String(rootKeyId) },
+        `encryption-key ${String(generation)}`,
+      ),
       `encryption key ${String(generation)}`,
     );
   const keys = await session.run(
-    'SELECT origin, key_id, sealed_private_key AS sealed, generation FROM public.signing_keys',
+    'SELECT origin, key_id, sealed_private_key AS sealed, master_key_id, generation FROM public.signing_keys',
   );
-  for (const { origin, key_id: keyId, sealed, generation } of keys) {
+  for (const { origin, key_id: keyId, sealed, master_key_id: rootKeyId, generation } of keys) {
     const what = `signing key ${String(origin)} ${String(generation)}`;
     // The last 32 bytes of a PKCS #8 document of Ed25519 are the key.
-    const document = await root.unwrap(sealed as Buffer, `signing-key ${String(origin)} ${String(keyId)}`);
+    const document = await root.unwrap(
+      { wrapped: sealed as Buffer, rootKeyId: String(rootKeyId) },
+      `signing-key ${String(origin)} ${String(keyId)}`,
+    );
     remember(document, what);
     remember(document.subarray(-32), `${what}, the key alone`);
   }

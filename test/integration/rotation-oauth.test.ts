@@ -6,7 +6,6 @@ import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { startOpenidProvider, type OpenidProvider, type RegisteredClient } from '../support/openid-provider.js';
 import { RotationBed } from '../support/rotation-bed.js';
 import { startTestService } from '../support/test-service.js';
-import { waitUntil } from '../support/wait-until.js';
 
 const never = new AbortController().signal;
 const owned = new AsyncDisposableStack();
@@ -14,7 +13,6 @@ let bed: RotationBed;
 
 beforeAll(async () => {
   bed = new RotationBed(owned.use(await startTestService({ environment: { DAYBOOK_JOBS: 'off' } })));
-  await bed.setGrace('OAUTH', 0.1);
 });
 
 afterAll(async () => {
@@ -100,10 +98,7 @@ describe.each([{ rotatesAccessToken: false }, { rotatesAccessToken: true }])('a 
       expect(value).not.toBe(before);
       expect(await provider.lets(client.client_id, value)).toBe(true);
       expect(await provider.lets(client.client_id, before)).toBe(false);
-      await waitUntil('the one before is revoked', async () => {
-        await bed.runDue();
-        return (await bed.read(rotation.id)).status === 'REVOKED';
-      });
+      await bed.becomes(rotation.id, 'REVOKED');
       before = value;
     }
   });
@@ -152,24 +147,16 @@ test('where the token was replaced too it is held, said to whoever has to know, 
   await using provider = await startOpenidProvider({ renewsSecret: true, rotatesAccessToken: true });
   const { client, secretName } = await enrol(provider);
   const { id, end } = await rotateOnDyingNode(secretName);
-  await waitUntil('the rotation is held', async () => {
-    await bed.runDue();
-    return (await bed.read(id)).status === 'HELD';
-  });
+  await bed.becomes(id, 'HELD');
   expect((await bed.read(id)).steps.at(-1)?.note).toContain('clients are locked out');
   expect(await bed.alerts(id)).toEqual(['SecretRotationUnknown', 'SecretRotationHeld']);
   expect(await end()).toMatchObject({ code: 'ROTATION_CONFLICT' });
   const { secret, accessToken } = await provider.changeSecret(client.client_id);
   const given = { secretType: 'OAUTH', secretName, newValue: secret, newCredential: accessToken };
-  expect(await bed.rotate(given)).toMatchObject({ status: 'ROTATED' });
+  const mended = await bed.rotate(given);
+  expect(mended.status).toBe('ROTATED');
   expect(await bed.value('OAUTH', secretName)).toBe(secret);
-  await bed.runDue(false);
-  await waitUntil('the next can begin', async () => {
-    await bed.runDue();
-    return (await bed.service.call('{ rotationSchedule { secretName status } }')).data?.rotationSchedule.every(
-      ({ status }: { status: string }) => status === 'ACTIVE',
-    );
-  });
+  await bed.becomes(mended.id, 'REVOKED');
   expect((await bed.read(id)).status).toBe('FAILED');
 });
 

@@ -3,7 +3,6 @@ import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { RotationBed } from '../support/rotation-bed.js';
 import { startRotationHook, type RotationHook } from '../support/rotation-hook.js';
 import { startTestService } from '../support/test-service.js';
-import { waitUntil } from '../support/wait-until.js';
 
 const signingKey = 'a key that only the two sides have';
 const owned = new AsyncDisposableStack();
@@ -11,7 +10,6 @@ let bed: RotationBed;
 
 beforeAll(async () => {
   bed = new RotationBed(owned.use(await startTestService({ environment: { DAYBOOK_JOBS: 'off' } })));
-  await bed.setGrace('WEBHOOK', 0.1);
 });
 
 afterAll(async () => {
@@ -54,12 +52,7 @@ async function expectUntouched({ hook, secretName, first }: Enrolled): Promise<v
   expect(hook.lets(first)).toBe(true);
 }
 
-async function becomes(id: string, status: string): Promise<void> {
-  await waitUntil(`the rotation is ${status}`, async () => {
-    await bed.runDue();
-    return (await bed.read(id)).status === status;
-  });
-}
+const becomes = (id: string, status: string) => bed.becomes(id, status);
 
 describe('a target that does what it says', () => {
   test.each([
@@ -134,16 +127,10 @@ describe('a target that gives no answer', () => {
     await hasty.runDue();
     expect((await hasty.read(stuck)).steps.map(({ status }) => status).slice(-2)).toEqual(['APPLYING', 'UNKNOWN']);
     const healthy = await bed.plan('WEBHOOK', other.secretName);
-    await waitUntil('it is held', async () => {
-      await hasty.runDue();
-      return (await hasty.read(stuck)).status === 'HELD';
-    });
+    await hasty.becomes(stuck, 'HELD');
     expect(await hasty.alerts(stuck)).toEqual(['SecretRotationUnknown', 'SecretRotationHeld']);
     await expectUntouched(enrolled);
-    await waitUntil('the other secret is rotated', async () => {
-      await bed.runDue();
-      return ['ROTATED', 'REVOKED'].includes((await bed.read(healthy)).status);
-    });
+    await becomes(healthy, 'REVOKED');
     enrolled.hook.misbehave(() => undefined);
     expect((await rotate(enrolled.secretName)).status).toBe('ROTATED');
     expect((await bed.read(stuck)).status).toBe('FAILED');

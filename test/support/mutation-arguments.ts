@@ -29,7 +29,7 @@ const prepared: Readonly<Record<string, (call: Call) => Promise<InputValues>>> =
     await call('mutation ($name: String!) { createApiKey(input: { name: $name, role: ANALYST }) { apiKey { id } } }', {
       name,
     });
-    return { secretType: 'API_KEY', secretName: name, settings: undefined, value: undefined };
+    return { secretType: 'API_KEY', secretName: name, settings: undefined, value: undefined, credential: undefined };
   },
   releaseLegalHold: async (call) => {
     const placed = await call('mutation { placeLegalHold(input: { reason: "for a generated call" }) { hold { id } } }');
@@ -44,7 +44,8 @@ const prepared: Readonly<Record<string, (call: Call) => Promise<InputValues>>> =
     const rotations = (data?.rotationHistory?.nodes ?? []) as { id: string; status: string }[];
     return { rotationId: rotations.find(({ status }) => status === 'ROTATED')?.id ?? 'none' };
   },
-  rotateSecret: () => Promise.resolve({ secretType: 'SIGNING_KEY', secretName: 'audit', newValue: undefined }),
+  rotateSecret: () =>
+    Promise.resolve({ secretType: 'SIGNING_KEY', secretName: 'audit', newValue: undefined, newCredential: undefined }),
   updateRotationPolicy: () => Promise.resolve({ secretName: undefined, from: '09:00', to: '10:00' }),
   replaySink: () => Promise.resolve({ name: 'jsonl', from: '0' }),
   revokeApiKey: async (call) => {

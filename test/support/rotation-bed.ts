@@ -5,6 +5,7 @@ import { requestRotation } from '../../src/secrets/request-rotation.js';
 import { RotationMachine } from '../../src/secrets/rotation-machine.js';
 import { serviceSecretOrigin } from '../../src/secrets/secret-entries.js';
 import type { TestService } from './test-service.js';
+import { waitUntil } from './wait-until.js';
 
 const never = new AbortController().signal;
 const reason = 'asked for by the test';
@@ -80,12 +81,18 @@ export class RotationBed {
     return data?.readSecret.value as string | null;
   }
 
-  async setGrace(secretType: string, seconds: number): Promise<void> {
-    const { errors } = await this.service.call(
-      'mutation ($input: UpdateRotationPolicyInput!) { updateRotationPolicy(input: $input) { policy { gracePeriodDays } } }',
-      { input: { secretType, gracePeriodDays: seconds / 86_400 } },
-    );
-    expect(errors).toBeUndefined();
+  /** Takes whatever is due until the rotation is where it is expected, with its grace period cut short. */
+  async becomes(id: string, expected: string): Promise<void> {
+    await waitUntil(`the rotation is ${expected}`, async () => {
+      const { database } = this.service.context.services.secrets;
+      await database.query(
+        `UPDATE public.rotations SET grace_ends_at = clock_timestamp(), next_attempt_at = clock_timestamp()
+         WHERE id = $1 AND status = 'ROTATED'`,
+        [id],
+      );
+      await this.runDue();
+      return (await this.read(id)).status === expected;
+    });
   }
 
   /** Events of the alerts about one rotation, in order. */

@@ -45,12 +45,7 @@ export class OauthRotator implements Rotator {
     const { outcome, why } = await client.trySecret(textOf(value), registration.use);
     if (outcome === 'UNKNOWN') throw unavailable(why);
     if (outcome === 'REFUSED') throw new DaybookError('BAD_USER_INPUT', 'the provider refuses the client secret');
-    const { accessToken } = registration;
-    return {
-      slot: null,
-      facts: factsOf(registration),
-      ...(accessToken === null ? {} : { credential: Buffer.from(accessToken) }),
-    };
+    return { slot: null, facts: factsOf(registration), credential, ...credentialOf(registration) };
   }
 
   /** A value is given where it was changed at the provider; otherwise the provider makes it when it is applied. */

@@ -78,7 +78,12 @@ export class WebhookRotator implements Rotator {
         'a target with one place needs the value it has, to be able to go back to it',
       );
     }
-    return Promise.resolve({ slot: null, facts: reference === undefined ? {} : { reference }, zeroDowntime });
+    return Promise.resolve({
+      slot: null,
+      facts: reference === undefined ? {} : { reference },
+      credential,
+      zeroDowntime,
+    });
   }
 
   async create(target: RotationTarget, given: Uint8Array | null, generation: number) {
