@@ -1,9 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { RotationMachine } from '../../src/secrets/rotation-machine.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { RotationBed } from '../support/rotation-bed.js';
 import { startRotationHook, type RotationHook } from '../support/rotation-hook.js';
 import { startTestService } from '../support/test-service.js';
 
+const never = new AbortController().signal;
 const signingKey = 'a key that only the two sides have';
 const owned = new AsyncDisposableStack();
 let bed: RotationBed;
@@ -243,6 +245,35 @@ test('what a failed rotation has left is not touched while its secret is rotated
   expect(value).not.toBe(enrolled.first);
   await bed.runDue();
   expect(enrolled.hook.lets(value)).toBe(true);
+});
+
+test('a value that was given and lost with its node is replaced by no other: the rotation fails', async () => {
+  const enrolled = await enrol(2);
+  const id = await bed.plan('WEBHOOK', enrolled.secretName, true);
+  await bed.runDue();
+  expect((await bed.read(id)).status).toBe('PLANNED');
+  await new RotationMachine(bed.service.context.services.secrets).runOne(id, null, never);
+  expect((await bed.read(id)).status).toBe('FAILED');
+  expect(enrolled.hook.calls).toEqual([]);
+  await expectUntouched(enrolled);
+});
+
+test('a value or a credential that a rotator has no use for fails its rotation', async () => {
+  const audit = { secretType: 'SIGNING_KEY', secretName: 'audit' };
+  expect((await bed.rotate({ ...audit, newValue: 'of my own choice' })).status).toBe('FAILED');
+  expect((await bed.rotate({ ...audit, newCredential: 'of my own choice' })).status).toBe('FAILED');
+  expect((await bed.rotate(audit)).status).toBe('ROTATED');
+});
+
+test('a rotation that waits before it is tried again is not taken by name either', async () => {
+  const enrolled = await enrol(2);
+  enrolled.hook.misbehave(({ step }) => (step === 'set' || step === 'test' ? { status: 503 } : undefined));
+  const { id, status } = await rotate(enrolled.secretName);
+  expect(status).toBe('UNKNOWN');
+  const before = enrolled.hook.calls.length;
+  await new RotationMachine(bed.service.context.services.secrets).runOne(id, null, never);
+  expect(enrolled.hook.calls).toHaveLength(before);
+  await becomes(id, 'HELD');
 });
 
 test.each([

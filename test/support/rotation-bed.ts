@@ -55,11 +55,18 @@ export class RotationBed {
     return (data?.rotateSecret as { rotation: Rotation }).rotation;
   }
 
-  /** Plans a rotation and carries nothing out. */
-  async plan(type: SecretType, name: string): Promise<string> {
+  /** Plans a rotation and carries nothing out; `isValueGiven`: as for somebody who has a value for it. */
+  async plan(type: SecretType, name: string, isValueGiven = false): Promise<string> {
     const { secrets } = this.service.context.services;
     const origin = serviceSecretOrigin(randomUUID());
-    const { id } = await requestRotation(secrets, { type, name, reason, requestedBy: 'the test', origin });
+    const { id } = await requestRotation(secrets, {
+      type,
+      name,
+      reason,
+      requestedBy: 'the test',
+      isValueGiven,
+      origin,
+    });
     return id;
   }
 

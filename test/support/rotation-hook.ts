@@ -2,7 +2,7 @@ import { signWebhook } from '../../src/core/webhook-signature.js';
 import { startHttpReceiver } from './http-receiver.js';
 
 /** A call of the webhook rotator, as the hook understood it. */
-export interface HookCall {
+interface HookCall {
   readonly id: string;
   readonly step: string;
   readonly generation: number;
@@ -11,7 +11,7 @@ export interface HookCall {
 }
 
 /** What the hook does other than it should: an answer, `null` for none at all. Undefined: as it should. */
-export type Misbehaviour = (call: HookCall) => { status: number; body?: object | string } | null | undefined;
+type Misbehaviour = (call: HookCall) => { status: number; body?: object | string } | null | undefined;
 
 /** A target with one place or two for values, and the service in front of it that takes signed calls; loopback. */
 export interface RotationHook extends AsyncDisposable {
