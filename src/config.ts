@@ -103,6 +103,7 @@ const environmentShape = {
     .default(90),
   DAYBOOK_ARCHIVE_YEARS: z.coerce.number().int().min(1).max(100).default(7),
   DAYBOOK_RESTORED_DAYS: z.coerce.number().int().min(1).max(3_650).default(30),
+  DAYBOOK_DRIFT_CHECK_HOURS: z.coerce.number().min(0.1).max(720).default(24),
   DAYBOOK_JOBS: z.enum(['on', 'off']).default('on'),
 } as const;
 
@@ -167,6 +168,8 @@ export interface Config {
   /** JSON file with further sinks of the audit log. */
   readonly sinksFile: string | undefined;
   readonly retention: RetentionConfig;
+  /** How often each secret's current value is tried at its target, in milliseconds. */
+  readonly driftCheckMs: number;
   /** Whether this node runs background jobs: sealing, anchoring, integrity checks. */
   readonly runsJobs: boolean;
   /** Every setting by its variable, defaults included: for snapshots of the configuration. Holds secrets. */
@@ -336,6 +339,7 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
       archiveYears: values.DAYBOOK_ARCHIVE_YEARS,
       restoredDays: values.DAYBOOK_RESTORED_DAYS,
     },
+    driftCheckMs: values.DAYBOOK_DRIFT_CHECK_HOURS * 3_600_000,
     runsJobs: values.DAYBOOK_JOBS === 'on',
     environment: Object.fromEntries(Object.entries(values).map(([name, value]) => [name, String(value)])),
   };

@@ -12,6 +12,7 @@ import type { Job } from './jobs/job.js';
 import { JobRunner } from './jobs/job-runner.js';
 import { rollUpTotals } from './ledger/audit-totals.js';
 import { logNames } from './ledger/rows.js';
+import { checkDrift } from './secrets/check-drift.js';
 import { RotationMachine } from './secrets/rotation-machine.js';
 import { runSchedule } from './secrets/run-schedule.js';
 import type { SecretServices } from './secrets/secret-services.js';
@@ -68,6 +69,7 @@ function listJobs(parts: JobParts): Job[] {
       run: (_payload, signal) => rollUpTotals(pool, signal),
     },
     rotationJob(parts.secrets),
+    driftJob(parts.secrets),
     {
       name: 'check-integrity-sample',
       cron: '0 * * * *',
@@ -113,6 +115,18 @@ function rotationJob(secrets: SecretServices): Job {
     run: async (_payload, signal) => {
       await runSchedule(secrets, signal);
       await new RotationMachine(secrets).runDue(signal);
+    },
+  };
+}
+
+/** Looks often, and asks about those whose turn it is: how often each secret has one is a setting. */
+function driftJob(secrets: SecretServices): Job {
+  return {
+    name: 'check-secret-drift',
+    cron: '*/5 * * * *',
+    attemptsMax,
+    run: async (_payload, signal) => {
+      await checkDrift(secrets, signal);
     },
   };
 }

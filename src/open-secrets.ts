@@ -59,7 +59,8 @@ export async function openSecrets(
   ];
   const rotators = new Map<SecretType, Rotator>(list.map((rotator) => [rotator.type, rotator]));
   const node = `${hostname()} ${randomUUID()}`;
-  const services = { database: pool, append, ring, wrapped: [keys, ring], rotators, node, clock, log };
+  const { driftCheckMs } = config;
+  const services = { database: pool, append, ring, wrapped: [keys, ring], rotators, node, driftCheckMs, clock, log };
   await registerOwn(services);
   await tellOfFormerRootKeys(pool, root, log);
   return { secrets: services, loginFollower };

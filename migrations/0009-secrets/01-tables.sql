@@ -51,6 +51,9 @@ CREATE TABLE public.secret_versions (
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   current_from timestamptz,
   revoked_at timestamptz,
+  -- When its target was last asked about the current value, and since when that one has not worked there.
+  drift_checked_at timestamptz,
+  drift_detected_at timestamptz,
   PRIMARY KEY (secret, generation),
   CONSTRAINT secret_versions_sealed CHECK ((sealed_value IS NULL) = (data_key IS NULL))
 );

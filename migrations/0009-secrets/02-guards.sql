@@ -37,7 +37,8 @@ END $$;
 CREATE FUNCTION daybook.guard_secret_version() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  progress constant text[] := ARRAY['label', 'sealed_value', 'data_key', 'current_from', 'revoked_at', 'facts'];
+  progress constant text[] := ARRAY['label', 'sealed_value', 'data_key', 'current_from', 'revoked_at', 'facts',
+    'drift_checked_at', 'drift_detected_at'];
 BEGIN
   IF TG_OP = 'INSERT' THEN
     IF NEW.slot IS NOT NULL AND EXISTS (SELECT FROM public.secret_versions AS other WHERE other.secret = NEW.secret

@@ -77,8 +77,8 @@ BEGIN
   GRANT SELECT ON public.rotations, public.rotation_steps, public.rotation_policies, public.rotation_notices TO daybook_auditor;
   -- Not what is sealed: the auditor has no use for it.
   GRANT SELECT (id, type, name, settings, zero_downtime, registered_at, registered_by) ON public.secrets TO daybook_auditor;
-  GRANT SELECT (secret, generation, label, slot, facts, created_at, current_from, revoked_at) ON public.secret_versions
-    TO daybook_auditor;
+  GRANT SELECT (secret, generation, label, slot, facts, created_at, current_from, revoked_at, drift_checked_at, drift_detected_at)
+    ON public.secret_versions TO daybook_auditor;
   GRANT SELECT (generation, root_key_id, created_at, destroyed_at) ON public.encryption_keys TO daybook_auditor;
   GRANT EXECUTE ON FUNCTION daybook.may_follow(text, text), daybook.step_rotation(uuid, bigint, text, text, text),
     daybook.promote_version(uuid, integer), daybook.demote_version(uuid, integer), daybook.refuse_rotation(text),

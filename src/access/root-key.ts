@@ -81,6 +81,17 @@ export function isKeyOutOfReach(error: unknown): error is DaybookError {
   return error instanceof DaybookError && codes.includes(error.code);
 }
 
+/** What unwrapping a stored key says of it: altered, or, on a node that cannot reach its root key, nothing. */
+export async function probeKey(unwrapping: Promise<void>): Promise<'WORKS' | 'ABSENT' | 'UNKNOWN'> {
+  try {
+    await unwrapping;
+    return 'WORKS';
+  } catch (error) {
+    if (!isKeyOutOfReach(error)) throw error;
+    return error.code === 'LEDGER_BROKEN' ? 'ABSENT' : 'UNKNOWN';
+  }
+}
+
 /** Whatever keeps keys that the root key wrapped. */
 export interface WrappedKeys {
   /** Those that another root key wrapped, wrapped by the current one and not stored yet. Throws what unwrap throws. */

@@ -117,8 +117,9 @@ async function rotate(
 async function list(services: SecretServices): Promise<Outcome> {
   const schedules = await readSchedule(services.database, services.clock.nowMs());
   const table = new Table({ head: ['type', 'name', 'status', 'days', 'next'], style: { head: [], border: [] } });
-  for (const { secretType, secretName, status, daysUntilRotation, nextRotation } of schedules) {
-    table.push([secretType, secretName, status, daysUntilRotation, nextRotation.slice(0, 10)]);
+  for (const { secretType, secretName, status, daysUntilRotation, nextRotation, driftDetectedAt } of schedules) {
+    const shown = driftDetectedAt === null ? status : `${status}, changed elsewhere`;
+    table.push([secretType, secretName, shown, daysUntilRotation, nextRotation.slice(0, 10)]);
   }
   return { result: { schedules }, text: `${table.toString()}\n` };
 }

@@ -121,6 +121,11 @@ export interface Rotator {
   apply(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<void>;
   /** Finds out whether the value is valid at the target, and which it is where the target made it. */
   probe(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<ProbeAnswer>;
+  /**
+   * Finds out whether the current value is still valid at the target. A rotator without this method is asked to `probe` it: for most
+   * targets the two are one question.
+   */
+  probeCurrent?(target: RotationTarget, current: SecretVersion): Promise<ProbeAnswer>;
   /** Uses the value as its users will, and may return a remark for the record. Throws where it does not do what it has to. */
   verify(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<string | void>;
   /** Called on the node that promoted a version, and on one that rolled back to it. Others find out by themselves. */

@@ -60,7 +60,7 @@ export function secretRoutes(sources: SecretRouteSources): Router {
       () => auditReaders,
       async (_request, response) => {
         const schedules = (await readSchedule(secrets.database, clock.nowMs())).map(
-          ({ zeroDowntime: _, ...entry }) => entry,
+          ({ zeroDowntime: _zero, driftDetectedAt: _drift, ...entry }) => entry,
         );
         response.json({ schedules });
       },

@@ -1,4 +1,5 @@
 import { sign, verify, createPublicKey } from 'node:crypto';
+import { probeKey } from '../access/root-key.js';
 import type { RotationTarget, Rotator, SecretVersion } from '../core/rotation.js';
 import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
 import { DaybookError } from '../errors.js';
@@ -42,6 +43,13 @@ export class SigningKeyRotator implements Rotator {
   async probe(target: RotationTarget, pending: SecretVersion): Promise<'WORKS' | 'ABSENT'> {
     await this.keys.refresh();
     return this.#isSigning(target, pending) ? 'WORKS' : 'ABSENT';
+  }
+
+  /** ABSENT where the key was ended, or what is stored of it was altered. */
+  async probeCurrent(target: RotationTarget, current: SecretVersion): Promise<'WORKS' | 'ABSENT' | 'UNKNOWN'> {
+    await this.keys.refresh();
+    if (!this.#isSigning(target, current)) return 'ABSENT';
+    return probeKey(this.keys.checkStored(verifierOf(current).keyId));
   }
 
   async verify(target: RotationTarget, pending: SecretVersion): Promise<void> {

@@ -39,6 +39,9 @@ interface KeyRow {
   readonly valid_until: string | null;
 }
 
+const selectKeys = `SELECT origin, key_id, log, public_key, sealed_private_key, master_key_id, valid_from, valid_until
+  FROM public.signing_keys`;
+
 /** What signing keys need. `root` seals the private keys. `origin`: first part of each log's name. */
 export interface SigningKeyOptions {
   readonly database: Queryable;
@@ -140,10 +143,7 @@ export class SigningKeys implements WrappedKeys {
 
   async #read(database: Queryable): Promise<void> {
     const readAtMs = performance.now();
-    const found = await database.query<KeyRow>(
-      `SELECT origin, key_id, log, public_key, sealed_private_key, master_key_id, valid_from, valid_until
-       FROM public.signing_keys ORDER BY valid_from, key_id`,
-    );
+    const found = await database.query<KeyRow>(`${selectKeys} ORDER BY valid_from, key_id`);
     const signers = new Map<LogName, { key: VerifierKey; privateKey: KeyObject }[]>();
     const closed = new Map<string, ClosedKey>();
     const ours = found.rows.filter((row) => this.#isOurs(row));
@@ -193,12 +193,17 @@ export class SigningKeys implements WrappedKeys {
     return this.#options.root.unwrap({ wrapped: Buffer.from(sealed, 'hex'), rootKeyId }, contextOf(origin, keyId));
   }
 
+  /** Unwraps a stored key now, though it may be open already. Throws what the root key throws. */
+  async checkStored(keyId: string): Promise<void> {
+    const found = await this.#options.database.query<KeyRow>(`${selectKeys} WHERE key_id = $1`, [keyId]);
+    for (const row of found.rows.filter((each) => this.#isOurs(each))) (await this.#unwrap(row)).fill(0);
+  }
+
   async rewrapAll(): Promise<readonly Rewrapping[]> {
     const { root, database } = this.#options;
     const to = await root.id();
     const found = await database.query<KeyRow>(
-      `SELECT origin, key_id, log, public_key, sealed_private_key, master_key_id, valid_from, valid_until
-       FROM public.signing_keys WHERE valid_until IS NULL AND master_key_id <> $1 ORDER BY key_id`,
+      `${selectKeys} WHERE valid_until IS NULL AND master_key_id <> $1 ORDER BY key_id`,
       [to],
     );
     const rewrapped: Rewrapping[] = [];

@@ -29,6 +29,8 @@ export interface ScheduleEntry {
   readonly daysUntilRotation: number;
   readonly status: ScheduleStatus;
   readonly zeroDowntime: boolean;
+  /** Since when the current value has not worked at its target; null where it does, as far as is known. */
+  readonly driftDetectedAt: string | null;
 }
 
 interface Standing {
@@ -38,6 +40,7 @@ interface Standing {
   readonly lastRotatedMs: number;
   readonly nextMs: number;
   readonly openStatus: RotationStatus | null;
+  readonly driftDetectedAt: string | null;
 }
 
 /** Every secret with when it is due, the most urgent first. */
@@ -45,7 +48,7 @@ export async function readSchedule(database: Queryable, nowMs: number): Promise<
   const standings = await readStandings(database);
   return standings
     .sort((one, other) => one.nextMs - other.nextMs)
-    .map(({ secret, policy, lastRotatedMs, nextMs, openStatus }) => ({
+    .map(({ secret, policy, lastRotatedMs, nextMs, openStatus, driftDetectedAt }) => ({
       secretType: secret.type,
       secretName: secret.name,
       lastRotated: timestampFromMs(lastRotatedMs),
@@ -53,6 +56,7 @@ export async function readSchedule(database: Queryable, nowMs: number): Promise<
       daysUntilRotation: daysUntil(nextMs, nowMs),
       status: scheduleStatus({ lastRotatedMs, intervalDays: policy.rotationIntervalDays, nowMs, openStatus }),
       zeroDowntime: secret.zeroDowntime,
+      driftDetectedAt,
     }));
 }
 
@@ -63,8 +67,9 @@ async function readStandings(database: Queryable): Promise<Standing[]> {
     generation: number;
     lastRotatedMs: number;
     openStatus: RotationStatus | null;
+    driftDetectedAt: string | null;
   }>(
-    `SELECT version.secret, version.generation, extract(epoch FROM version.current_from)::float8 * 1000 AS "lastRotatedMs",
+    `SELECT version.secret, version.generation, version.drift_detected_at AS "driftDetectedAt", extract(epoch FROM version.current_from)::float8 * 1000 AS "lastRotatedMs",
        (SELECT status FROM public.rotations AS rotation WHERE rotation.secret = version.secret
           AND status NOT IN ('REVOKED', 'FAILED', 'ROLLED_BACK')) AS "openStatus"
      FROM public.secret_versions AS version WHERE label = 'CURRENT'`,

@@ -16,6 +16,8 @@ export interface SecretServices {
   readonly rotators: ReadonlyMap<SecretType, Rotator>;
   /** Names this node among those that share the database, for as long as it runs. */
   readonly node: string;
+  /** How often the target of each secret is asked about the current value, in milliseconds. */
+  readonly driftCheckMs: number;
   readonly clock: Clock;
   readonly log: Logger;
 }

@@ -31,6 +31,11 @@ export class RotationScheduleEntry {
 
   @Field(() => ScheduleStatusEnum) status!: string;
   @Field(() => Boolean, { description: 'Whether old and new value are valid at once.' }) zeroDowntime!: boolean;
+  @Field(() => DateTimeScalar, {
+    nullable: true,
+    description: 'Since when the current value has not worked at its target; null where it does, as far as is known.',
+  })
+  driftDetectedAt!: string | null;
 }
 
 @ObjectType({ simpleResolvers: true })

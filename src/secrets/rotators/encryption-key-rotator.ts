@@ -1,6 +1,7 @@
 import type pg from 'pg';
 import type { DataKey, KeyRing } from '../../access/key-ring.js';
 import type { RotationTarget, Rotator, SecretVersion } from '../../core/rotation.js';
+import { probeKey } from '../../access/root-key.js';
 import { DaybookError } from '../../errors.js';
 
 /** Data keys wrapped anew in one transaction. */
@@ -52,6 +53,17 @@ export class EncryptionKeyRotator implements Rotator {
     await this.services.ring.refresh();
     if (this.services.ring.newest < generation) return 'ABSENT';
     return (await this.#countOlder(generation)) === 0 ? 'WORKS' : 'PARTLY';
+  }
+
+  /** ABSENT where the key was destroyed or altered. That another one wraps data keys already is no fault of it. */
+  async probeCurrent(_target: RotationTarget, { generation }: SecretVersion): Promise<'WORKS' | 'ABSENT' | 'UNKNOWN'> {
+    const { database, ring } = this.services;
+    const found = await database.query(
+      'SELECT FROM public.encryption_keys WHERE generation = $1 AND wrapped IS NOT NULL',
+      [generation],
+    );
+    if (found.rowCount === 0) return 'ABSENT';
+    return probeKey(ring.check(generation));
   }
 
   async verify(_target: RotationTarget, { generation }: SecretVersion): Promise<void> {

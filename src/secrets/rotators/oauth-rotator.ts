@@ -98,6 +98,14 @@ export class OauthRotator implements Rotator {
     return 'WORKS';
   }
 
+  /** Whether the provider still takes the secret; one that says no for another reason has said nothing. */
+  async probeCurrent(target: RotationTarget, current: SecretVersion): Promise<ProbeAnswer> {
+    const client = new OauthClient(target.settings, this.timeoutMs);
+    const { outcome } = await client.trySecret(textOf(current.value), useOf(current, null));
+    if (outcome === 'WORKS') return 'WORKS';
+    return outcome === 'REFUSED' ? 'ABSENT' : 'UNKNOWN';
+  }
+
   /** The registration is compared too, for the record: to go back is not possible any more. */
   async verify(target: RotationTarget, pending: SecretVersion, work: RotationWork): Promise<string | void> {
     const client = new OauthClient(target.settings, this.timeoutMs);
