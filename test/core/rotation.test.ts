@@ -10,6 +10,14 @@ describe('the schedule', () => {
     ['2025-10-09T00:00:00Z', 90, '2026-01-07T00:00:00.000Z'],
     ['2024-02-01T00:00:00Z', 30, '2024-03-02T00:00:00.000Z'],
     ['2025-03-01T12:00:00Z', 60, '2025-04-30T12:00:00.000Z'],
+    // Onto a leap day, over one, over where one would be, and over the end of a year that has one.
+    ['2023-12-01T00:00:00Z', 90, '2024-02-29T00:00:00.000Z'],
+    ['2024-02-29T06:30:00Z', 365, '2025-02-28T06:30:00.000Z'],
+    ['2023-02-28T00:00:00Z', 365, '2024-02-28T00:00:00.000Z'],
+    ['2024-12-31T23:59:59Z', 180, '2025-06-29T23:59:59.000Z'],
+    // Clocks in New York and Berlin are changed in between: the days keep their 24 hours.
+    ['2026-03-01T07:00:00Z', 30, '2026-03-31T07:00:00.000Z'],
+    ['2026-10-20T22:30:00Z', 14, '2026-11-03T22:30:00.000Z'],
   ])('from %s on, every %i days, is next at %s', (last, days, next) => {
     expect(new Date(nextRotationMs(ms(last), days)).toISOString()).toBe(next);
   });
@@ -17,6 +25,10 @@ describe('the schedule', () => {
   test('counts whole days that are left, rounded down', () => {
     expect(daysUntil(ms('2026-01-09T00:00:00Z'), ms('2025-11-09T10:45:00Z'))).toBe(60);
     expect(daysUntil(ms('2026-01-09T00:00:00Z'), ms('2026-01-09T00:00:01Z'))).toBe(-1);
+    // Over a leap day, and over the night in which clocks go forward.
+    expect(daysUntil(ms('2024-03-01T00:00:00Z'), ms('2024-02-28T00:00:00Z'))).toBe(2);
+    expect(daysUntil(ms('2024-03-01T00:00:00Z'), ms('2024-02-28T00:00:00.001Z'))).toBe(1);
+    expect(daysUntil(ms('2026-03-09T07:00:00Z'), ms('2026-03-08T06:59:59Z'))).toBe(1);
   });
 
   test.each([
@@ -53,6 +65,44 @@ describe('the window of changes', () => {
     ['2026-07-17T13:30:00Z', false],
   ])('keeps hours of trading free, by clocks of their place: %s is %s', (at, open) => {
     expect(isOpen(parseChangeWindow(trading), ms(at))).toBe(open);
+  });
+
+  test.each([
+    // Clocks go from 02:00 to 03:00: the hour of the window is not there.
+    ['2026-03-08T06:59:00Z', false],
+    ['2026-03-08T07:00:00Z', false],
+    // On an ordinary Sunday it is, an hour later in UTC while it is winter.
+    ['2026-03-01T07:00:00Z', true],
+    ['2026-03-15T06:30:00Z', true],
+    ['2026-03-15T07:00:00Z', false],
+    // Clocks go from 02:00 back to 01:00, the hour before the window: it begins after that was there twice.
+    ['2026-11-01T05:30:00Z', false],
+    ['2026-11-01T06:30:00Z', false],
+    ['2026-11-01T07:00:00Z', true],
+    ['2026-11-01T08:00:00Z', false],
+  ])('follows the clocks of its place through both nights in which they are changed: %s is %s', (at, open) => {
+    const night = { timeZone: 'America/New_York', open: [{ days: [7], from: '02:00', to: '03:00' }] };
+    expect(isOpen(parseChangeWindow(night), ms(at))).toBe(open);
+  });
+
+  test('an hour that is there twice is open, or blacked out, both times', () => {
+    const hour = [{ days: [7], from: '02:00', to: '03:00' }];
+    const berlin = (window: object) => parseChangeWindow({ timeZone: 'Europe/Berlin', ...window });
+    const times = ['2026-10-24T23:59:00Z', '2026-10-25T00:30:00Z', '2026-10-25T01:30:00Z', '2026-10-25T02:00:00Z'].map(
+      ms,
+    );
+    expect(times.map((at) => isOpen(berlin({ open: hour }), at))).toEqual([false, true, true, false]);
+    expect(times.map((at) => isOpen(berlin({ blackouts: hour }), at))).toEqual([true, false, false, true]);
+  });
+
+  test('is the day of its place, not that of UTC, and leap days are days', () => {
+    const tokyo = parseChangeWindow({ timeZone: 'Asia/Tokyo', open: [{ days: [4], from: '00:00', to: '09:00' }] });
+    // 2024-02-29 is a Thursday; it begins in Tokyo while it is still Wednesday in UTC.
+    expect(
+      [ms('2024-02-28T14:59:00Z'), ms('2024-02-28T15:00:00Z'), ms('2024-02-29T00:00:00Z')].map((at) =>
+        isOpen(tokyo, at),
+      ),
+    ).toEqual([false, true, false]);
   });
 
   test('may lie over midnight', () => {
