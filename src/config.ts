@@ -177,7 +177,7 @@ export interface Config {
 }
 
 /** What wraps the keys that the database keeps: a KMS key where one is named, else 32 bytes of this node's own. */
-export interface RootKeyConfig {
+interface RootKeyConfig {
   /** 32 bytes as hex; kept in the data folder when absent. */
   readonly masterKey: string | undefined;
   readonly kms: KmsConfig | undefined;

@@ -11,6 +11,7 @@ import { rewrapKeys } from '../../src/secrets/rewrap-keys.js';
 import { serviceSecretOrigin } from '../../src/secrets/secret-entries.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { KmsEndpoint } from '../support/kms-endpoint.js';
+import { runScript } from '../support/run-script.js';
 import { insertEntriesSql, openSession } from '../support/sql-session.js';
 import { createTestDatabase, type TestDatabase } from '../support/test-database.js';
 import { startTestService, type TestService } from '../support/test-service.js';
@@ -128,9 +129,15 @@ test('a ledger goes over from master.key to AWS KMS and back, with every value r
     {
       const { DAYBOOK_KMS_KEY_ID: former, ...place } = inKms;
       const environment = { ...kept, ...place, DAYBOOK_FORMER_KMS_KEY_ID: former ?? '' };
-      await using back = await startTestService({ database, environment });
-      await rewrapKeys(back.context.services.secrets, serviceSecretOrigin('test'));
+      const { exitCode, stdout } = await runScript('src/main.ts', ['secrets', 'rewrap', '--json'], {
+        ...environment,
+        DATABASE_URL: database.urls.superuser,
+        AWS_ACCESS_KEY_ID: kms.credentials.accessKeyId,
+        AWS_SECRET_ACCESS_KEY: kms.credentials.secretAccessKey,
+      });
+      expect([exitCode, (JSON.parse(stdout) as { rewrapped: string[] }).rewrapped.length]).toEqual([0, 3]);
       expect(await wrappedBy()).toEqual(localIds);
+      await using back = await startTestService({ database, environment: kept });
       expect(await readValue(back, name)).toBe(value);
     }
     await expectLedgerIntact(database.urls.auditor);
