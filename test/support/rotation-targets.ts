@@ -1,0 +1,143 @@
+import { KeyRing, type DataKey } from '../../src/access/key-ring.js';
+import type { SecretType, SecretVersion } from '../../src/core/rotation.js';
+import { verifyNote } from '../../src/core/signed-note.js';
+import { parseVerifierKey } from '../../src/core/verifier-key.js';
+import { openRootKey } from '../../src/open-root-key.js';
+import { getSecret, readVersion } from '../../src/secrets/secret-store.js';
+import type { SqlSession } from './sql-session.js';
+import { adminKey, callGraphql, type TestService } from './test-service.js';
+
+/** One kind of secret as the tests of crashes know it: a row of their table. */
+export interface RotatedTarget {
+  readonly type: SecretType;
+  readonly name: string;
+  /** Makes the target, and registers the secret where the service does not do so itself. */
+  readonly prepare: (service: TestService) => Promise<void>;
+  /** Uses a value as its users do; false where it is refused. */
+  readonly works: (service: TestService, version: SecretVersion) => Promise<boolean>;
+  /** Generations that the target was ever given, one row for each time it was: nothing is to occur twice. */
+  readonly given: (superuser: SqlSession) => Promise<number[]>;
+  /** Generations that are valid at the target now. */
+  readonly valid: (superuser: SqlSession) => Promise<number[]>;
+}
+
+const numbers = async (session: SqlSession, sql: string): Promise<number[]> =>
+  (await session.run(sql)).map(({ generation }) => Number(generation));
+
+const apiKeyName = 'a key that rotates';
+
+export const apiKeyTarget: RotatedTarget = {
+  type: 'API_KEY',
+  name: apiKeyName,
+  prepare: async ({ url }) => {
+    const made = await callGraphql(
+      url,
+      'mutation ($input: CreateApiKeyInput!) { createApiKey(input: $input) { secret } }',
+      { input: { name: apiKeyName, role: 'ANALYST' } },
+    );
+    const input = {
+      secretType: 'API_KEY',
+      secretName: apiKeyName,
+      settings: [{ name: 'quietSeconds', value: '0' }],
+      value: (made.data?.createApiKey as { secret: string }).secret,
+    };
+    const { errors } = await callGraphql(
+      url,
+      'mutation ($input: RegisterSecretInput!) { registerSecret(input: $input) { schedule { status } } }',
+      { input },
+      adminKey,
+    );
+    if (errors !== undefined) throw new Error(JSON.stringify(errors));
+  },
+  works: async ({ context }, { value }) => {
+    const { apiKeys } = context.services;
+    apiKeys.forgetLookups();
+    return (await apiKeys.authenticate(Buffer.from(value ?? []).toString()))?.name === apiKeyName;
+  },
+  given: (session) =>
+    numbers(session, `SELECT generation FROM public.api_keys WHERE name = '${apiKeyName}' ORDER BY generation`),
+  valid: (session) =>
+    numbers(session, `SELECT generation FROM public.api_keys WHERE name = '${apiKeyName}' AND revoked_at IS NULL`),
+};
+
+export const signingKeyTarget: RotatedTarget = {
+  type: 'SIGNING_KEY',
+  name: 'signals',
+  prepare: () => Promise.resolve(),
+  works: async ({ context }, { facts }) => {
+    const { keys } = context.services.proofs;
+    await keys.refresh();
+    const text = 'a note\nof this test\n';
+    const note = { text, signatures: keys.sign('signals', text) };
+    return verifyNote(note, [parseVerifierKey(String(facts.verifierKey))]).status === 'verified';
+  },
+  given: (session) =>
+    numbers(session, "SELECT generation FROM public.signing_keys WHERE log = 'signals' ORDER BY generation"),
+  valid: (session) =>
+    numbers(session, "SELECT generation FROM public.signing_keys WHERE log = 'signals' AND valid_until IS NULL"),
+};
+
+const sealed = { text: 'a value that was sealed before every rotation', context: 'a canary of this test' };
+/** More than are wrapped anew in one transaction, so that there is a place in the middle. */
+const dataKeysMin = 1_100;
+/** The sealed value of a service under test. */
+const canaries = new WeakMap<TestService, { readonly id: string; readonly sealedValue: string }>();
+
+export const encryptionKeyTarget: RotatedTarget = {
+  type: 'ENCRYPTION_KEY',
+  name: 'data-keys',
+  prepare: async (service) => {
+    const { ring, database } = service.context.services.secrets;
+    const made = Array.from({ length: dataKeysMin }, () => ring.seal(Buffer.from(sealed.text), sealed.context));
+    await database.query(
+      `INSERT INTO public.data_keys (id, generation, wrapped)
+       SELECT id, generation, decode(wrapped, 'hex') FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS made (id, generation, wrapped)`,
+      [
+        made.map(({ dataKey }) => dataKey.id),
+        made.map(({ dataKey }) => dataKey.generation),
+        made.map(({ dataKey }) => dataKey.wrapped),
+      ],
+    );
+    const [{ sealedValue, dataKey }] = made as [(typeof made)[number]];
+    canaries.set(service, { id: dataKey.id, sealedValue });
+  },
+  works: async (service) => {
+    const { database } = service.context.services;
+    const { id, sealedValue } = canaries.get(service)!;
+    const readKey = async () =>
+      (await database.query<DataKey>('SELECT id, generation, wrapped FROM public.data_keys WHERE id = $1', [id]))
+        .rows[0]!;
+    for (;;) {
+      const dataKey = await readKey();
+      const ring = await KeyRing.open(database, await openRootKey(service.context.config));
+      try {
+        return Buffer.from(await ring.open({ sealedValue, dataKey }, sealed.context)).toString() === sealed.text;
+      } catch (error) {
+        // It was wrapped anew since it was read.
+        if ((await readKey()).wrapped === dataKey.wrapped) throw error;
+      }
+    }
+  },
+  given: (session) => numbers(session, 'SELECT generation FROM public.encryption_keys ORDER BY generation'),
+  valid: (session) => numbers(session, 'SELECT generation FROM public.encryption_keys WHERE wrapped IS NOT NULL'),
+};
+
+/** The table's rows: each kind of secret that a node rotates. */
+export const rotatedTargets: readonly RotatedTarget[] = [apiKeyTarget, signingKeyTarget, encryptionKeyTarget];
+
+/** Uses the value that is current; null where it works, else what is wrong. */
+export async function faultOf(service: TestService, target: RotatedTarget): Promise<string | null> {
+  const { database, secrets } = service.context.services;
+  const { id } = await getSecret(database, target.type, target.name);
+  const readCurrent = () => readVersion(database, secrets.ring, id, { label: 'CURRENT' });
+  for (;;) {
+    const current = await readCurrent();
+    if (current === null) return `${target.type} has no current value`;
+    const works = await target.works(service, current).catch((error: unknown) => String(error));
+    if (works === true) return null;
+    // One that was replaced since it was read may be revoked by now.
+    if ((await readCurrent())?.generation === current.generation) {
+      return `${target.type} generation ${current.generation} does not work: ${works}`;
+    }
+  }
+}
