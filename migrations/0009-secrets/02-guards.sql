@@ -61,11 +61,13 @@ BEGIN
   RETURN NEW;
 END $$;
 
--- A signing key beside the one that signs comes from a rotation that is applying it, and so does a second API key of one name.
+-- A signing key beside the one that signs comes from a rotation that is applying it, and so do a second API key of one name and an
+-- encryption key after the first: a node that was overtaken, and is late, brings none.
 CREATE FUNCTION daybook.guard_rotated_key() RETURNS trigger
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  secret_type constant text := CASE TG_TABLE_NAME WHEN 'signing_keys' THEN 'SIGNING_KEY' ELSE 'API_KEY' END;
+  secret_type constant text := CASE TG_TABLE_NAME WHEN 'signing_keys' THEN 'SIGNING_KEY' WHEN 'api_keys' THEN 'API_KEY'
+    ELSE 'ENCRYPTION_KEY' END;
   new_key constant jsonb := to_jsonb(NEW);
 BEGIN
   IF daybook.is_restoring() THEN
@@ -82,7 +84,7 @@ BEGIN
     RETURN NEW;
   END IF;
   IF EXISTS (SELECT FROM public.secrets AS secret JOIN public.rotations AS rotation ON rotation.secret = secret.id
-       WHERE secret.type = secret_type AND secret.name = coalesce(new_key ->> 'log', new_key ->> 'name')
+       WHERE secret.type = secret_type AND secret.name = coalesce(new_key ->> 'log', new_key ->> 'name', secret.name)
          AND rotation.generation = NEW.generation AND rotation.status = 'APPLYING') THEN
     RETURN NEW;
   END IF;
@@ -92,8 +94,11 @@ CREATE TRIGGER guard_rotated_key_trigger BEFORE INSERT ON public.signing_keys
   FOR EACH ROW EXECUTE FUNCTION daybook.guard_rotated_key();
 CREATE TRIGGER guard_rotated_key_trigger BEFORE INSERT ON public.api_keys
   FOR EACH ROW EXECUTE FUNCTION daybook.guard_rotated_key();
+CREATE TRIGGER guard_rotated_key_trigger BEFORE INSERT ON public.encryption_keys
+  FOR EACH ROW EXECUTE FUNCTION daybook.guard_rotated_key();
 ALTER TABLE public.signing_keys ENABLE ALWAYS TRIGGER guard_rotated_key_trigger;
 ALTER TABLE public.api_keys ENABLE ALWAYS TRIGGER guard_rotated_key_trigger;
+ALTER TABLE public.encryption_keys ENABLE ALWAYS TRIGGER guard_rotated_key_trigger;
 
 -- What is sealed now is sealed with a key that is there: its destruction waits for this transaction, or is seen by it.
 CREATE FUNCTION daybook.guard_data_key() RETURNS trigger
