@@ -61,7 +61,7 @@ async function plan({ type, name }: RotatedTarget): Promise<string> {
   return (await requestRotation(service.context.services.secrets, request)).id;
 }
 
-/** As if the leases of dead nodes, and pauses before attempts, were over. */
+/** As if the leases of dead nodes, and the pauses before attempts, were over. */
 async function passTime(): Promise<void> {
   await superuser.run('UPDATE public.rotations SET leased_until = NULL, next_attempt_at = clock_timestamp()');
 }
@@ -206,6 +206,7 @@ test('a roll-back whose node is killed is whole or has not happened, and the nex
       const node = await nodes.take();
       await node.halt(place);
       await node.kill();
+      await passTime();
     }
     await takeOver([id]);
     expect(await stopUsing()).toMatchObject({ faults: [] });

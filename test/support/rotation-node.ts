@@ -42,6 +42,17 @@ export class RotationNode {
     this.child.stdin?.write(`${JSON.stringify(order)}\n`);
   }
 
+  /** Works on all that is due, until nothing is. */
+  async work(): Promise<void> {
+    const before = this.#count('done due');
+    this.order({ halt: null });
+    await waitUntil('a node has done what is due', () => this.#count('done due') > before);
+  }
+
+  #count(line: string): number {
+    return this.#output.split('\n').filter((each) => each === line).length;
+  }
+
   /** Stops the whole process where it is; nothing of it goes on before `resume`. */
   pause(): void {
     this.child.kill('SIGSTOP');
