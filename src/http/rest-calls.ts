@@ -73,10 +73,14 @@ export function requestFault(services: RestServices): ErrorRequestHandler {
 }
 
 function requestError(fault: unknown): DaybookError {
-  const status = (fault as { status?: unknown }).status;
+  const { status, limit } = fault as { status?: unknown; limit?: unknown };
   if (fault instanceof DaybookError) return fault;
-  if (status === 413)
-    return new DaybookError('BAD_REQUEST', 'the request body is larger than 16 MiB: send smaller batches');
+  if (status === 413) {
+    return new DaybookError(
+      'BAD_REQUEST',
+      `the request body is larger than ${Number(limit)} bytes: send smaller batches`,
+    );
+  }
   if (typeof status === 'number' && status >= 400 && status < 500) {
     return new DaybookError('BAD_REQUEST', `the request cannot be read: ${unreadable(fault)}`);
   }

@@ -27,21 +27,26 @@ const prefix = '/secrets/rotation';
 const bodyMax = '256kb';
 const daySeconds = 86_400;
 const type = z.enum(secretTypes);
+const name = z
+  .string()
+  .min(1)
+  .max(200)
+  .refine((text) => text.isWellFormed() && !text.includes('\0'));
 
 const historyQuery = z.strictObject({
   secretType: type.optional(),
-  secretName: z.string().max(200).optional(),
+  secretName: name.optional(),
   limit: z.coerce.number().int().min(1).max(1_000).default(50),
 });
 const rotateBody = z.strictObject({
   secretType: type,
-  secretName: z.string().min(1).max(200),
-  newValue: z.string().max(100_000).optional(),
+  secretName: name,
+  newValue: z.string().min(1).max(100_000).optional(),
   reason: z.string().min(1).max(1_000).optional(),
 });
 const policyBody = z.strictObject({
   secretType: type,
-  secretName: z.string().min(1).max(200).optional(),
+  secretName: name.optional(),
   rotationIntervalDays: z.number().int().optional(),
   gracePeriodDays: z.number().optional(),
   autoRotate: z.boolean().optional(),
@@ -106,7 +111,8 @@ function rotateRoute({ secrets, clock, shutdown, rest }: SecretRouteSources) {
     const rotation = await carryOut(secrets, planned, { value: newValue ?? null, credential: null }, shutdown);
     if (rotation.rotatedAt === null) {
       const note = rotation.steps.at(-1)?.note ?? 'see its history';
-      throw new DaybookError('SECRET_REFUSED', `the rotation is ${rotation.status}: ${note}`);
+      const code = rotation.status === 'FAILED' ? 'SECRET_REFUSED' : 'SECRET_UNAVAILABLE';
+      throw new DaybookError(code, `the rotation is ${rotation.status}: ${note}`);
     }
     const schedule = await readSchedule(secrets.database, clock.nowMs());
     const next = schedule.find((entry) => entry.secretType === secretType && entry.secretName === secretName);
@@ -141,10 +147,22 @@ function senderOf({ apiKeys, trustedProxies }: RestServices) {
   return (request: express.Request) => readSender(request, apiKeys, trustedProxies);
 }
 
+/** In words of ours: those of the parser repeat names of members, and a value may stand in the wrong place. */
 function parse<Shape extends z.ZodType>(shape: Shape, value: unknown): z.infer<Shape> {
   const parsed = shape.safeParse(value);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
-  const place = issue === undefined || issue.path.length === 0 ? 'the request' : issue.path.join('.');
-  throw new DaybookError('BAD_USER_INPUT', `${place}: ${issue?.message ?? 'is not what docs/rotation.md says'}`);
+  const member = issue?.path.join('.') ?? '';
+  const what = member === '' ? 'the request has members that are not known, or is no object' : `${member} is malformed`;
+  throw new DaybookError('BAD_USER_INPUT', `${what}: ${expected(member)}`);
+}
+
+function expected(member: string): string {
+  const known: Readonly<Record<string, string>> = {
+    secretType: `it is one of ${secretTypes.join(', ')}`,
+    secretName: 'it has 1 to 200 characters',
+    newValue: 'it is a text of 1 to 100,000 characters',
+    limit: 'it is a whole number from 1 to 1,000',
+  };
+  return known[member] ?? 'docs/rotation.md has the form of each';
 }
