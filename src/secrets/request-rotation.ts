@@ -40,14 +40,17 @@ export async function requestRotation(
   services: { readonly database: Queryable; readonly append: Append },
   request: RotationRequest,
 ): Promise<RotationRow> {
-  const { reason } = request;
-  if (reason !== null && (reason.length < 1 || reason.length > reasonCharactersMax || reason.includes('\0'))) {
-    throw new DaybookError('BAD_USER_INPUT', `reason must have 1 to ${reasonCharactersMax} characters`);
-  }
+  if (request.reason !== null) assertReason(request.reason);
   const secret = await getSecret(services.database, request.type, request.name);
   const open = await readOpen(services.database, secret.id);
   if (open !== null) await makeWay(services, secret, open, request);
   return plan(services, secret, request);
+}
+
+function assertReason(reason: string): void {
+  const { length } = reason;
+  if (length >= 1 && length <= reasonCharactersMax && reason.isWellFormed() && !reason.includes('\0')) return;
+  throw new DaybookError('BAD_USER_INPUT', `reason must have 1 to ${reasonCharactersMax} characters`);
 }
 
 async function plan(
@@ -121,12 +124,13 @@ export interface RollBackRequest {
 
 /**
  * Goes back to the value before, while it is valid. What was promoted is revoked at its target by the next run. Throws NOT_FOUND,
- * ROTATION_CONFLICT where the value before is valid no more.
+ * BAD_USER_INPUT, ROTATION_CONFLICT where the value before is valid no more.
  */
 export async function rollBackRotation(
   { database, append }: { readonly database: Queryable; readonly append: Append },
   { rotationId, reason, origin }: RollBackRequest,
 ): Promise<RotationRow> {
+  assertReason(reason);
   const rotation = await getRotation(database, rotationId);
   const secret = await getSecret(database, rotation.secretType, rotation.secretName);
   const open = await readOpen(database, secret.id);
