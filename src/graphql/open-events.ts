@@ -12,6 +12,8 @@ export interface EventSource<Item> {
   readonly begin: () => Promise<void>;
   /** What came since the last call, in order; nothing where there is nothing new. */
   readonly readNext: () => Promise<readonly Item[]>;
+  /** True once nothing more can come: the subscription then ends. */
+  readonly hasEnded?: () => boolean;
   /** Resolves when there may be more, and when `signal` aborts. */
   readonly changed: (signal: AbortSignal) => Promise<void>;
 }
@@ -59,7 +61,9 @@ function follow<Item>(source: EventSource<Item>, shutdown: AbortSignal): AsyncGe
         if (item !== undefined) return { done: false, value: item };
         const items = await source.readNext();
         waiting.push(...items);
-        if (items.length === 0) await source.changed(signal);
+        if (items.length > 0) continue;
+        if (source.hasEnded?.() === true) break;
+        await source.changed(signal);
       }
       return { done: true, value: undefined };
     },

@@ -3,8 +3,9 @@ import { Arg, Args, Ctx, ID, Mutation, Query, Resolver, Root, Subscription } fro
 import { Audited, auditReaders, currentCall } from '../access/audited.js';
 import { Role } from '../access/principal.js';
 import type { RequestContext } from '../access/request-context.js';
-import type { SecretType } from '../core/rotation.js';
+import type { RotationStatus, SecretType } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
+import { openEvents, type EventSource } from '../graphql/open-events.js';
 import { ForwardPageArgs, numberedConnection, type Connection } from '../graphql/connection.js';
 import { carryOut } from './carry-out-rotation.js';
 import { disclose, type DisclosedSecret } from './disclose-secret.js';
@@ -32,7 +33,7 @@ import {
 
 /** Between two looks at a rotation that somebody follows, in milliseconds. */
 const lookIntervalMs = 500;
-const ended = new Set(['REVOKED', 'FAILED', 'ROLLED_BACK']);
+const ended: ReadonlySet<RotationStatus> = new Set<RotationStatus>(['REVOKED', 'FAILED', 'ROLLED_BACK']);
 const daySeconds = 86_400;
 
 @Resolver()
@@ -77,7 +78,7 @@ export class SecretResolver {
       name: input.secretName,
       reason: input.reason ?? null,
       requestedBy: context.calls.origin.actor ?? 'unknown',
-      isValueGiven: (input.newValue ?? input.newCredential) !== undefined,
+      isValueGiven: isGiven(input.newValue) || isGiven(input.newCredential),
       origin: context.calls.origin,
     });
     const given = { value: input.newValue ?? null, credential: input.newCredential ?? null };
@@ -106,7 +107,7 @@ export class SecretResolver {
         secretType: input.secretType as SecretType,
         secretName: input.secretName ?? null,
         rotationIntervalDays: input.rotationIntervalDays ?? undefined,
-        graceSeconds: input.gracePeriodDays === undefined ? undefined : input.gracePeriodDays * daySeconds,
+        graceSeconds: isGiven(input.gracePeriodDays) ? input.gracePeriodDays * daySeconds : undefined,
         autoRotate: input.autoRotate ?? undefined,
         window: input.window ?? undefined,
       },
@@ -130,8 +131,8 @@ export class SecretResolver {
       type,
       name: input.secretName,
       settings: Object.fromEntries((input.settings ?? []).map(({ name, value }) => [name, value])),
-      value: input.value === undefined ? null : Buffer.from(input.value),
-      credential: input.credential === undefined ? null : Buffer.from(input.credential),
+      value: isGiven(input.value) ? Buffer.from(input.value) : null,
+      credential: isGiven(input.credential) ? Buffer.from(input.credential) : null,
       origin: context.calls.origin,
     });
     const schedule = await readSchedule(database, clock.nowMs());
@@ -153,12 +154,16 @@ export class SecretResolver {
 
   @Subscription(() => RotationRecord, {
     description: 'A rotation each time it takes a step or comes further, until it has ended.',
-    subscribe: ({ args, context }) =>
-      follow(context as RequestContext, String((args as { rotationId: string }).rotationId)),
+    subscribe: ({ args, context }) => progress(context as RequestContext, args as Record<string, unknown>),
   })
   rotationProgress(@Root() rotation: RotationRow, @Arg('rotationId', () => ID) _rotationId: string): RotationRow {
     return rotation;
   }
+}
+
+/** Inputs that are not given are absent, or null. */
+function isGiven<Value>(value: Value | null | undefined): value is Value {
+  return value !== null && value !== undefined;
 }
 
 /** What is changed and the call's own entry commit together. */
@@ -175,15 +180,30 @@ function shownPolicy({ graceSeconds, ...policy }: PolicyRow): object {
   return { ...policy, gracePeriodDays: graceSeconds / daySeconds };
 }
 
-async function* follow({ services }: RequestContext, id: string): AsyncGenerator<RotationRow> {
+/** What a subscriber is told of one rotation: each state of it that is new. */
+function progress(context: RequestContext, args: Readonly<Record<string, unknown>>) {
+  const { database } = context.services;
   let seen = '';
-  while (!services.shutdown.aborted) {
-    const rotation = await readRotation(services.database, id);
-    if (rotation === null) throw new DaybookError('NOT_FOUND', 'there is no such rotation: rotationHistory lists them');
-    const state = `${rotation.status} ${rotation.steps.length} ${rotation.progress?.done}`;
-    if (state !== seen) yield rotation;
-    seen = state;
-    if (ended.has(rotation.status)) return;
-    await delay(lookIntervalMs, undefined, { signal: services.shutdown }).catch(() => undefined);
-  }
+  let status: RotationStatus | null = null;
+  const read = async () => {
+    const rotation = await readRotation(database, String(args.rotationId));
+    if (rotation !== null) return rotation;
+    throw new DaybookError('NOT_FOUND', 'there is no such rotation: rotationHistory lists them');
+  };
+  const source: EventSource<RotationRow> = {
+    field: 'rotationProgress',
+    roles: auditReaders,
+    begin: async () => void (await read()),
+    readNext: async () => {
+      const rotation = await read();
+      const state = `${rotation.status} ${rotation.steps.length} ${rotation.progress?.done}`;
+      const isNew = state !== seen;
+      seen = state;
+      status = rotation.status;
+      return isNew ? [rotation] : [];
+    },
+    hasEnded: () => status !== null && ended.has(status),
+    changed: (signal) => delay(lookIntervalMs, undefined, { signal }).catch(() => undefined),
+  };
+  return openEvents(context, source, args);
 }
