@@ -27,6 +27,8 @@ interface OpenRotation {
   readonly generation: number;
   readonly fence: string;
   readonly isPromoted: boolean;
+  /** Whether the value before was to be made invalid: its target may have done so, whatever it said. */
+  readonly wasRevoking: boolean;
 }
 
 const reasonCharactersMax = 1_000;
@@ -109,7 +111,9 @@ async function makeWay(
 
 async function readOpen(database: Queryable, secretId: string): Promise<OpenRotation | null> {
   const found = await database.query<OpenRotation>(
-    `SELECT id, status, generation, fence, rotated_at IS NOT NULL AS "isPromoted" FROM public.rotations
+    `SELECT id, status, generation, fence, rotated_at IS NOT NULL AS "isPromoted",
+       EXISTS (SELECT FROM public.rotation_steps AS step WHERE step.rotation = id AND step.status = 'REVOKING') AS "wasRevoking"
+     FROM public.rotations
      WHERE secret = $1 AND status NOT IN ('REVOKED', 'FAILED', 'ROLLED_BACK')`,
     [secretId],
   );
@@ -138,6 +142,12 @@ export async function rollBackRotation(
     throw new DaybookError(
       'ROTATION_CONFLICT',
       `a rotation that is ${rotation.status} cannot be rolled back: the value before is not valid any more, or was never replaced`,
+    );
+  }
+  if (open.wasRevoking) {
+    throw new DaybookError(
+      'ROTATION_CONFLICT',
+      `the target of ${secret.name} was told to give up the value before, and may have done so: rotate it instead`,
     );
   }
   if (!secret.zeroDowntime) {
