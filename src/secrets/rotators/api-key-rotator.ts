@@ -32,7 +32,11 @@ export class ApiKeyRotator implements Rotator {
     return null;
   }
 
-  async adopt({ name }: Pick<RotationTarget, 'name'>) {
+  async adopt({ name, settings }: Pick<RotationTarget, 'name' | 'settings'>) {
+    const { quietSeconds } = settings;
+    if (quietSeconds !== undefined && !(typeof quietSeconds === 'string' && /^\d{1,9}$/.test(quietSeconds))) {
+      throw new DaybookError('BAD_USER_INPUT', 'quietSeconds is a whole number of seconds');
+    }
     const { id, prefix } = await this.#readNewest(name);
     return { slot: null, facts: { keyId: id, prefix } };
   }
