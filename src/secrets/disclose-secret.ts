@@ -18,7 +18,7 @@ export interface DisclosedSecret {
 }
 
 /**
- * The current value of a secret as text. The SecretRead entry is durable before the value is returned. Throws NOT_FOUND, and
+ * The current value of a secret as text: that of a signing key is its PKCS #8 form in base64. The SecretRead entry is durable before the value is returned. Throws NOT_FOUND, and
  * BAD_USER_INPUT without a reason.
  */
 export async function disclose(
@@ -42,7 +42,11 @@ export async function disclose(
     details: encodeCanonicalJson({ generation: version.generation, reason }),
   });
   await append({ entries: [entry] });
-  const value = version.value === null ? null : Buffer.from(version.value).toString();
+  const value = version.value === null ? null : Buffer.from(version.value).toString(encodingOf(type));
   version.value?.fill(0);
   return { generation: version.generation, value, facts: version.facts };
+}
+
+function encodingOf(type: SecretType): BufferEncoding {
+  return type === 'SIGNING_KEY' ? 'base64' : 'utf8';
 }

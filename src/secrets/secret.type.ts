@@ -194,7 +194,10 @@ export class RegisterSecretPayload {
 @ObjectType({ simpleResolvers: true })
 export class ReadSecretPayload {
   @Field(() => Int) generation!: number;
-  @Field(() => String, { nullable: true, description: 'Null where the value is kept elsewhere.' })
+  @Field(() => String, {
+    nullable: true,
+    description: 'Null where the value is kept elsewhere; of a signing key its PKCS #8 form in base64.',
+  })
   value!: string | null;
 
   @Field(() => JSONObjectScalar, { description: 'What belongs to this value: of a DATABASE secret the role.' })
