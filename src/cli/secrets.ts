@@ -155,7 +155,8 @@ async function policy(
   secretName: string | null,
   { interval, grace, auto }: PolicyOptions,
 ): Promise<Outcome> {
-  if (type !== undefined && (interval ?? grace ?? auto) !== undefined) {
+  if ((interval ?? grace ?? auto) !== undefined) {
+    if (type === undefined) throw new DaybookError('BAD_USER_INPUT', 'say of which type the policy is to be changed');
     if (auto !== undefined && auto !== 'on' && auto !== 'off')
       throw new DaybookError('BAD_USER_INPUT', '--auto takes on or off');
     const change = {
@@ -178,7 +179,8 @@ async function policy(
       autoRotate ? 'on' : 'off',
     ]);
   }
-  return { result: { policies }, text: `${table.toString()}\n` };
+  const shown = policies.map(({ graceSeconds, ...each }) => ({ ...each, gracePeriodDays: graceSeconds / daySeconds }));
+  return { result: { policies: shown }, text: `${table.toString()}\n` };
 }
 
 async function run(
