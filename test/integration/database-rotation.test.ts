@@ -274,3 +274,14 @@ test('a DATABASE secret of another name is not known', async () => {
   );
   expect(errors?.[0]?.extensions.code).toBe('NOT_FOUND');
 });
+
+test('where the master key is lost, an administrator lets the service set a login of its own again', async () => {
+  if (roleInForce() === roles.application) await secret.untilStatus((await secret.rotate()).id, 'REVOKED');
+  await service[Symbol.asyncDispose]();
+  const lost = { ...environment, DAYBOOK_MASTER_KEY: '7e'.repeat(32) };
+  await expect(startTestService({ database, environment: lost })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });
+  await asSuperuser(`COMMENT ON ROLE ${roles.application} IS NULL`);
+  service = await startTestService({ database, environment: lost });
+  expect(roleInForce()).toBe(roles.application);
+  expect((await service.call('{ viewer { name } }')).errors).toBeUndefined();
+});

@@ -4,7 +4,7 @@ import type { TestService } from './test-service.js';
 import { waitUntil } from './wait-until.js';
 
 /** Why every rotation of a test is asked for. */
-export const rotationReason = 'asked for by the test';
+const rotationReason = 'asked for by the test';
 const never = new AbortController().signal;
 
 /** A rotation as the API shows it. */
