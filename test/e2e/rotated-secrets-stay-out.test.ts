@@ -58,6 +58,8 @@ beforeAll(async () => {
     DAYBOOK_DATA_DIR: dataDir,
     DAYBOOK_ADMIN_KEY: adminKey,
     DAYBOOK_MASTER_KEY,
+    // What it does by itself would come between the rotations here.
+    DAYBOOK_JOBS: 'off',
     DAYBOOK_LOG_LEVEL: 'trace',
     DAYBOOK_CHECKPOINT_SECONDS: '0.2',
     DAYBOOK_LOG_GZIP: 'off',

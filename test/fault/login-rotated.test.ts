@@ -207,9 +207,8 @@ async function rotateUnderLoad(adminUrl: string, rotations: number): Promise<voi
     const before = { ...load.done, frames: load.feeds.signals.length };
     const { url, role } = context.login;
     former.push(role);
-    const { id, status } = await secret.rotate();
-    expect(status).toBe('ROTATED');
-    expect(await canLogIn(url)).toBe(true);
+    // The job that looks each minute may be the one that carries it out.
+    const { id } = await secret.rotate();
     const { steps } = await secret.untilStatus(id, 'REVOKED');
     expect(steps.map((step) => step.status)).not.toContain('UNKNOWN');
     expect(await canLogIn(url)).toBe(false);

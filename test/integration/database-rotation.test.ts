@@ -33,7 +33,7 @@ beforeAll(async () => {
   database = { name: 'daybook', urls, [Symbol.asyncDispose]: () => Promise.resolve() };
   service = await startTestService({ database, environment });
   secret = new RotatedSecret(service, 'DATABASE', 'application');
-  await secret.setGrace(0.2);
+  await secret.setGrace(3_600);
 });
 
 afterAll(async () => {
@@ -49,6 +49,14 @@ const urlInForce = () => service.context.login.url;
 const roleInForce = () => service.context.login.role;
 const otherRole = () => (roleInForce() === roles.application ? roles.otherApplication : roles.application);
 const asSuperuser = (sql: string) => withConnection(server.adminUrl, (admin) => admin.query(sql));
+
+/** A rotation, and the end of its grace period. */
+async function rotateToEnd(newValue?: string): Promise<void> {
+  const { id, status } = await secret.rotate(newValue);
+  expect(status).toBe('ROTATED');
+  await secret.endGrace(id);
+  await secret.untilStatus(id, 'REVOKED');
+}
 
 async function expectNothingChanged(before: string): Promise<void> {
   expect(urlInForce()).toBe(before);
@@ -76,6 +84,7 @@ test('the login is registered with its password, and its rotation leaves the for
   expect(roleInForce()).toBe(roles.otherApplication);
   expect(await secret.read()).toMatchObject({ value: readPassword(second), facts: { role: roles.otherApplication } });
   expect(await Promise.all([canLogIn(first), canLogIn(second)])).toEqual([true, true]);
+  await secret.endGrace(rotation.id);
   await secret.untilStatus(rotation.id, 'REVOKED');
   expect(await Promise.all([canLogIn(first), canLogIn(second)])).toEqual([false, true]);
   expect(await sessionsOf(server.adminUrl, roles.application)).toEqual([]);
@@ -88,9 +97,8 @@ test('a given password is taken, and a weak one is refused without a trace of it
   expect(JSON.stringify(await secret.get(weak.id))).not.toContain('horse');
   await expectNothingChanged(before);
   const given = 'given-by-the-operator-0123456789';
-  const { id } = await secret.rotate(given);
+  await rotateToEnd(given);
   expect(readPassword(urlInForce())).toBe(given);
-  await secret.untilStatus(id, 'REVOKED');
 });
 
 describe('a rotation fails, and login and role in force are untouched,', () => {
@@ -112,9 +120,7 @@ describe('a rotation fails, and login and role in force are untouched,', () => {
     expect(await secret.rotate()).toMatchObject({ status: 'FAILED' });
     await expectNothingChanged(before);
     await asSuperuser(`GRANT ${roles.applicationGroup} TO ${otherRole()}`);
-    const next = await secret.rotate();
-    expect(next.status).toBe('ROTATED');
-    await secret.untilStatus(next.id, 'REVOKED');
+    await rotateToEnd();
   });
 
   test('where somebody is logged in with the other role, who is not cut', async () => {
@@ -123,9 +129,10 @@ describe('a rotation fails, and login and role in force are untouched,', () => {
     const url = withCredentials(server.adminUrl, otherRole(), 'opened-by-hand');
     await using stranger = await openSession(url);
     expect(await secret.rotate()).toMatchObject({ status: 'FAILED' });
+    await secret.runDue();
     expect(await stranger.value('SELECT 1')).toBe(1);
-    await stranger[Symbol.asyncDispose]();
-    await expectNothingChanged(before);
+    expect(urlInForce()).toBe(before);
+    await asSuperuser(`ALTER ROLE ${otherRole()} NOLOGIN PASSWORD NULL`);
   });
 });
 
@@ -133,6 +140,7 @@ test('a rotation is held while somebody still uses the former login, and ends wh
   await using stranger = await openSession(urlInForce());
   const former = urlInForce();
   const { id } = await secret.rotate();
+  await secret.endGrace(id);
   await secret.untilStatus(id, 'HELD');
   expect(await stranger.value('SELECT 1')).toBe(1);
   expect(await canLogIn(former)).toBe(true);
@@ -143,7 +151,6 @@ test('a rotation is held while somebody still uses the former login, and ends wh
 
 test('another node follows by itself, forth and back, and the login that was rolled back is closed', async () => {
   await using other = await startTestService({ database, environment });
-  await secret.setGrace(3600);
   const former = urlInForce();
   const { id } = await secret.rotate();
   const rotated = urlInForce();
@@ -157,7 +164,6 @@ test('another node follows by itself, forth and back, and the login that was rol
     return !(await canLogIn(rotated));
   });
   expect((await other.call('{ viewer { name } }')).errors).toBeUndefined();
-  await secret.setGrace(0.2);
 });
 
 test('whoever was overtaken changes nothing: neither a version that is pending no more, nor the one in force', async () => {
@@ -173,7 +179,7 @@ test('whoever was overtaken changes nothing: neither a version that is pending n
   const late = {
     generation: generation - 1,
     slot: slot === 'a' ? 'b' : 'a',
-    facts: {},
+    facts: { role: 'known' },
     value: Buffer.from('x'.repeat(32)),
   };
   const current = { ...late, generation, slot };
@@ -193,8 +199,7 @@ test('a node that was away while its login was closed comes back, and asks the a
   await using stack = new AsyncDisposableStack();
   const pool = openPool({ ...ledgerConnection(away, 'test'), max: 1 }, () => undefined);
   stack.defer(() => pool.end());
-  const { id } = await secret.rotate();
-  await secret.untilStatus(id, 'REVOKED');
+  await rotateToEnd();
   await expect(pool.query('SELECT 1')).rejects.toMatchObject({ code: expect.stringMatching(/^28/) as unknown });
   const { config, services } = service.context;
   const readAsAdministrator = () => readStoredLogin(config, server.adminUrl, log);
@@ -205,8 +210,7 @@ test('a node that was away while its login was closed comes back, and asks the a
 });
 
 test('what starts after a rotation logs in with what is in force: a command, db-url, and the service itself', async () => {
-  const { id } = await secret.rotate();
-  await secret.untilStatus(id, 'REVOKED');
+  await rotateToEnd();
   const inForce = urlInForce();
   const { dataDir } = service.context.config;
   const variables = {
@@ -276,7 +280,7 @@ test('a DATABASE secret of another name is not known', async () => {
 });
 
 test('where the master key is lost, an administrator lets the service set a login of its own again', async () => {
-  if (roleInForce() === roles.application) await secret.untilStatus((await secret.rotate()).id, 'REVOKED');
+  if (roleInForce() === roles.application) await rotateToEnd();
   await service[Symbol.asyncDispose]();
   const lost = { ...environment, DAYBOOK_MASTER_KEY: '7e'.repeat(32) };
   await expect(startTestService({ database, environment: lost })).rejects.toMatchObject({ code: 'CONFIG_INVALID' });

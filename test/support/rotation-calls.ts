@@ -73,6 +73,14 @@ export class RotatedSecret {
     await new RotationMachine(this.node.context.services.secrets).runDue(never);
   }
 
+  /** As though the time of grace were over. */
+  async endGrace(id: string): Promise<void> {
+    await this.node.context.services.database.query(
+      'UPDATE public.rotations SET grace_ends_at = clock_timestamp(), next_attempt_at = clock_timestamp() WHERE id = $1',
+      [id],
+    );
+  }
+
   async untilStatus(id: string, status: string): Promise<ShownRotation> {
     return waitUntil(`the rotation is ${status}`, async () => {
       await this.runDue();

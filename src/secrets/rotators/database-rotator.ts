@@ -81,13 +81,14 @@ export class DatabaseRotator implements Rotator {
 
   async apply(target: RotationTarget, pending: SecretVersion, { keep }: Pick<RotationWork, 'keep'>): Promise<void> {
     const role = applicationRoleOf(pending.slot);
-    await keep({ facts: { role } });
     await this.#asAdministrator(async (admin) => {
       await this.#assertRotatable(admin);
       const users = await waitUntilUnused(admin, role, leaveMs);
       if (users.length > 0) {
         throw new DaybookError('SECRET_REFUSED', `${role} has to be free and is used by ${describe(users)}`);
       }
+      // From here on the role may have the password; without this fact it has not.
+      await keep({ facts: { role } });
       await inTransaction(admin, async () => {
         // A node that was overtaken finds its version pending no more. The row stays as it is until the role is changed.
         const found = await admin.query(
@@ -122,6 +123,7 @@ export class DatabaseRotator implements Rotator {
 
   /** Ends sessions of others; those of nodes, which leave by themselves, are waited for and not cut. */
   async revoke(target: RotationTarget, version: SecretVersion): Promise<void> {
+    if (version.facts.role === undefined) return;
     const role = applicationRoleOf(version.slot);
     await this.parts.follower.follow();
     await this.#asAdministrator(async (admin) => {
