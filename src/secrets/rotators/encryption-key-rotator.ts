@@ -68,6 +68,8 @@ export class EncryptionKeyRotator implements Rotator {
 
   async verify(_target: RotationTarget, { generation }: SecretVersion): Promise<void> {
     const { ring } = this.services;
+    // Another node may have applied it.
+    await ring.refresh();
     const probe = Buffer.from('what is sealed now opens again');
     const sealed = await ring.seal(probe, 'rotation probe');
     const opened = await ring.open(sealed, 'rotation probe');
