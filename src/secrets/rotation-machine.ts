@@ -80,8 +80,10 @@ export class RotationMachine {
         held = await rereadRotation(this.services.database, held);
       }
     } catch (error) {
-      if (isLeaseLost(error)) return;
-      this.services.log.error({ err: error, rotation: taken.id }, 'a step of a rotation failed: it is tried again');
+      if (!isLeaseLost(error)) {
+        this.services.log.error({ err: error, rotation: taken.id }, 'a step of a rotation failed: it is tried again');
+      }
+      // Changes nothing where the lease is lost. The database refuses with the same code what came too late for another reason.
       if (held !== null) {
         const pauseSeconds = retrySeconds * 2 ** Math.min(held.failures, 6);
         await releaseRotation(this.services.database, held, { pauseSeconds, failed: true });
