@@ -18,8 +18,8 @@ export interface DisclosedSecret {
 }
 
 /**
- * The current value of a secret as text: that of a signing key is its PKCS #8 form in base64. The SecretRead entry is durable before the value is returned. Throws NOT_FOUND, and
- * BAD_USER_INPUT without a reason.
+ * The current value of a secret as text: that of a signing key is its PKCS #8 form in base64. The SecretRead entry is durable
+ * before the value is returned. Throws NOT_FOUND, and BAD_USER_INPUT without a reason.
  */
 export async function disclose(
   { database, append, ring }: { readonly database: Queryable; readonly append: Append; readonly ring: KeyRing },
