@@ -1,13 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { KeyRing } from '../../src/access/key-ring.js';
+import { openRootKey } from '../../src/open-root-key.js';
 import { requestRotation } from '../../src/secrets/request-rotation.js';
 import { RotationMachine } from '../../src/secrets/rotation-machine.js';
 import { readRotation } from '../../src/secrets/rotation-rows.js';
+import { EncryptionKeyRotator } from '../../src/secrets/rotators/encryption-key-rotator.js';
 import { serviceSecretOrigin } from '../../src/secrets/secret-entries.js';
 import { expectLedgerIntact } from '../support/expect-ledger-intact.js';
 import { checkInFull } from '../support/retained-log.js';
 import { RotationNodes } from '../support/rotation-node.js';
-import { faultOf, rotatedTargets, type RotatedTarget } from '../support/rotation-targets.js';
+import {
+  apiKeyTarget,
+  encryptionKeyTarget,
+  faultOf,
+  rotatedTargets,
+  type RotatedTarget,
+} from '../support/rotation-targets.js';
 import { openSession, type SqlSession } from '../support/sql-session.js';
 import { startTestService, type TestService } from '../support/test-service.js';
 import { waitUntil } from '../support/wait-until.js';
@@ -129,7 +138,50 @@ describe('a node that was stopped for longer than its lease changes nothing when
   });
 });
 
+/** A node that believes for an hour, instead of for a second, what it saw of the encryption keys. */
+async function openLagging(): Promise<{ machine: RotationMachine; ring: KeyRing }> {
+  const { secrets, database } = service.context.services;
+  const ring = await KeyRing.open(database, await openRootKey(service.context.config), { freshMs: 3_600_000 });
+  // So that it has the key in its memory.
+  await ring.seal(Buffer.from('anything'), 'anything');
+  const rotator = new EncryptionKeyRotator({ database: secrets.database, ring });
+  const rotators = new Map([...secrets.rotators, [rotator.type, rotator] as const]);
+  return { machine: new RotationMachine({ ...secrets, ring, rotators, node: 'lagging' }), ring };
+}
+
 describe('two nodes at once', () => {
+  test('a node that has not seen a new encryption key yet goes on with its rotation', async () => {
+    for (const place of ['APPLIED', 'ROTATED', 'REVOKING']) {
+      const { machine: lagging } = await openLagging();
+      const id = await plan(encryptionKeyTarget);
+      const node = await nodes.take();
+      await node.halt(place, [id]);
+      await node.kill();
+      await passTime();
+      await lagging.runOne(id, null, new AbortController().signal);
+      expect((await readRotation(service.context.services.database, id))?.status).toBe('REVOKED');
+    }
+    await expectAllWork();
+  });
+
+  test('a node that seals with a key which another one has just destroyed lets go of the rotation, and tries it again', async () => {
+    const { secrets } = service.context.services;
+    const { machine: lagging, ring } = await openLagging();
+    await plan(encryptionKeyTarget);
+    await takeOver();
+    const id = await plan(apiKeyTarget);
+    await lagging.runOne(id, null, new AbortController().signal);
+    const found = await superuser.run('SELECT status, leased_until, failures FROM public.rotations WHERE id = $1', [
+      id,
+    ]);
+    expect(found).toEqual([{ status: 'PLANNED', leased_until: null, failures: 1 }]);
+    await ring.refresh();
+    await superuser.run('UPDATE public.rotations SET next_attempt_at = clock_timestamp() WHERE id = $1', [id]);
+    await lagging.runOne(id, null, new AbortController().signal);
+    expect((await readRotation(secrets.database, id))?.status).toBe('REVOKED');
+    await expectAllWork();
+  });
+
   test('never both take a step of a rotation', async () => {
     const [left, right] = [await nodes.take(), await nodes.take()];
     for (let round = 0; round < 3; round += 1) {

@@ -50,6 +50,7 @@ beforeAll(async () => {
 });
 
 afterAll(async () => {
+  for (const stop of users) await stop();
   await nodes[Symbol.asyncDispose]();
   await superuser[Symbol.asyncDispose]();
   await service[Symbol.asyncDispose]();
@@ -86,6 +87,9 @@ async function takeOver(ids: readonly string[]): Promise<void> {
   });
 }
 
+/** Whatever becomes of a test, they end with it. */
+const users: (() => Promise<unknown>)[] = [];
+
 /** Uses every current value, over and over, until it is told to stop; gives how often that was, and what did not work. */
 function keepUsing(): () => Promise<{ uses: number; faults: string[] }> {
   const faults = new Set<string>();
@@ -99,11 +103,13 @@ function keepUsing(): () => Promise<{ uses: number; faults: string[] }> {
       }
     }
   })();
-  return async () => {
+  const stop = async () => {
     stopped = true;
     await using;
     return { uses, faults: [...faults] };
   };
+  users.push(stop);
+  return stop;
 }
 
 /** What is there of a secret after all of its rotations: each generation once, the last one valid alone. */

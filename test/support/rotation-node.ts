@@ -23,7 +23,7 @@ export class RotationNode {
         PATH: process.env.PATH,
         DAYBOOK_LOG_LEVEL: 'fatal',
         DAYBOOK_DATA_DIR: service.context.config.dataDir,
-        DATABASE_URL: service.database.urls.application,
+        DATABASE_URL: service.database.urls.superuser,
       },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
@@ -35,7 +35,11 @@ export class RotationNode {
   /** Works on the rotations, or on all that is due, until each is held up at `halt`. */
   async halt(halt: string, rotations?: readonly string[], isRollBack = false): Promise<void> {
     this.order({ halt, isRollBack, ...(rotations === undefined ? {} : { rotations }) });
-    for (const id of rotations ?? ['due']) await this.#said(`halted ${id}`);
+    for (const id of rotations ?? ['due']) {
+      await this.#said(`halted ${id}`).catch((error: unknown) => {
+        throw new Error(`not halted at ${halt}: ${String(error)}\n${this.#output}`);
+      });
+    }
   }
 
   order(order: RotationOrder): void {

@@ -1,13 +1,11 @@
 import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import type pg from 'pg';
-import { pino } from 'pino';
 import { ApiKeyStore } from '../../src/access/api-key-store.js';
 import type { Append } from '../../src/access/request-calls.js';
-import { readConfig } from '../../src/config.js';
+import { attachLedger } from '../../src/cli/attach-ledger.js';
 import type { Rotator, SecretType } from '../../src/core/rotation.js';
-import { ledgerConnection, openPool } from '../../src/db/pool.js';
-import { LedgerWriter } from '../../src/ledger/append-entries.js';
 import { openRootKey } from '../../src/open-root-key.js';
 import { openSecrets } from '../../src/open-secrets.js';
 import { SigningKeys } from '../../src/proofs/signing-keys.js';
@@ -17,9 +15,9 @@ import { serviceSecretOrigin } from '../../src/secrets/secret-entries.js';
 import type { SecretServices } from '../../src/secrets/secret-services.js';
 
 /**
- * A node that does nothing but rotate secrets, in a process that a test can kill or pause. Each line of its input is an order;
- * `DATABASE_URL` is that of the application role. It answers `ready`, `halted <rotation>` where it came to the place that the
- * order names, and `done <rotation>` where it let go of it.
+ * A node that does nothing but rotate secrets, in a process that a test can kill or pause. Each line of its input is an order; it
+ * answers `ready`, `halted <rotation>` where it came to the place that the order names, and `done <rotation>` where it let go of
+ * it.
  */
 export interface RotationOrder {
   /** Rotations to work on, one after the other; absent: all that is due. */
@@ -30,17 +28,13 @@ export interface RotationOrder {
   readonly isRollBack?: boolean;
 }
 
-const config = readConfig();
-const log = pino({ level: config.logLevel }, pino.destination(2));
-const url = config.databaseUrl ?? '';
-const pool = openPool({ ...ledgerConnection(url, 'rotation process'), max: 4 }, (err) => log.warn({ err }));
-const writer = new LedgerWriter({ url, queueRowsMax: 100, log });
-const append: Append = (request) => writer.append(request);
-const clock = { nowMs: () => Date.now() };
+await using stack = new AsyncDisposableStack();
+const ledger = await attachLedger(stack, 'daybook rotation process', new AbortController().signal);
+const { config, log, clock, pool, append } = ledger;
 const root = await openRootKey(config);
 const keys = await SigningKeys.open({ database: pool, append, root, origin: config.origin, log });
-const apiKeys = new ApiKeyStore(pool, clock, log);
-const services = await openSecrets({ config, log, clock, pool: watchedPool(), append, apiKeys, keys });
+const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
+const { secrets: services } = await openSecrets({ ...ledger, pool: watchedPool(), apiKeys, keys });
 
 /** Tells of the batches in which data keys are wrapped anew. */
 function watchedPool(): pg.Pool {
@@ -111,6 +105,8 @@ async function work(id: string | null, place: string | null, isRollBack: boolean
     await go.promise;
   };
   haltNow = halt;
+  // As if the second were over for which it believes what it saw.
+  await services.ring.refresh();
   const working = begin(passing(halt), id, isRollBack);
   await Promise.race([working.then(() => say(`done ${id ?? 'due'}`)), halted.promise]);
 }
@@ -135,5 +131,5 @@ lines.on('line', (line) => {
     for (const id of rotations ?? [null]) await work(id, halt, isRollBack);
   })();
 });
-lines.on('close', () => process.exit(0));
 say('ready');
+await once(lines, 'close');

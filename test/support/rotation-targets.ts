@@ -88,7 +88,9 @@ export const encryptionKeyTarget: RotatedTarget = {
   name: 'data-keys',
   prepare: async (service) => {
     const { ring, database } = service.context.services.secrets;
-    const made = Array.from({ length: dataKeysMin }, () => ring.seal(Buffer.from(sealed.text), sealed.context));
+    const made = await Promise.all(
+      Array.from({ length: dataKeysMin }, () => ring.seal(Buffer.from(sealed.text), sealed.context)),
+    );
     await database.query(
       `INSERT INTO public.data_keys (id, generation, wrapped)
        SELECT id, generation, decode(wrapped, 'hex') FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS made (id, generation, wrapped)`,
