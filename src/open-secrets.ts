@@ -80,6 +80,11 @@ async function registerOwn(services: SecretServices): Promise<void> {
     try {
       await registerSecret(services, { type, name, settings: {}, value: null, credential: null, origin });
     } catch (error) {
+      // A node serves without its root key; the next start registers what is missing.
+      if (isKeyOutOfReach(error)) {
+        log.warn({ type, name, code: error.code }, 'a secret of the service cannot be registered without its root key');
+        return;
+      }
       if (!(error instanceof DaybookError)) throw error;
       // Whoever registers by hand what this node cannot rotate is told why.
       if (error.code === 'SECRET_REFUSED') log.debug({ type, name, reason: error.message }, 'a secret is not rotated');

@@ -60,7 +60,7 @@ export const apiKeyTarget: RotatedTarget = {
     numbers(session, `SELECT generation FROM public.api_keys WHERE name = '${apiKeyName}' AND revoked_at IS NULL`),
 };
 
-export const signingKeyTarget: RotatedTarget = {
+const signingKeyTarget: RotatedTarget = {
   type: 'SIGNING_KEY',
   name: 'signals',
   prepare: () => Promise.resolve(),
