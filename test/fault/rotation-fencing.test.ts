@@ -24,17 +24,19 @@ import { waitUntil } from '../support/wait-until.js';
 let service: TestService;
 let superuser: SqlSession;
 let nodes: RotationNodes;
+const owned = new AsyncDisposableStack();
 
 beforeAll(async () => {
   service = await startTestService({ environment: { DAYBOOK_JOBS: 'off' } });
   nodes = new RotationNodes(service, 1);
   superuser = await openSession(service.database.urls.superuser);
-  for (const target of rotatedTargets) await target.prepare(service);
+  for (const target of rotatedTargets) await target.prepare(service, owned);
   await superuser.run("UPDATE public.rotation_policies SET grace = '0'");
 });
 
 afterAll(async () => {
   await nodes[Symbol.asyncDispose]();
+  await owned.disposeAsync();
   await expectLedgerIntact(service.database.urls.auditor);
   await superuser[Symbol.asyncDispose]();
   await service[Symbol.asyncDispose]();

@@ -40,18 +40,20 @@ const heldPlaces = ['STAGED', 'APPLIED', 'ROTATED', 'REVOKED'].map((step) => `${
 let service: TestService;
 let superuser: SqlSession;
 let nodes: RotationNodes;
+const owned = new AsyncDisposableStack();
 
 beforeAll(async () => {
   service = await startTestService({ environment: { DAYBOOK_JOBS: 'off' } });
   nodes = new RotationNodes(service, 2);
   superuser = await openSession(service.database.urls.superuser);
-  for (const target of rotatedTargets) await target.prepare(service);
+  for (const target of rotatedTargets) await target.prepare(service, owned);
   await superuser.run("UPDATE public.rotation_policies SET grace = '0'");
 });
 
 afterAll(async () => {
   for (const stop of users) await stop();
   await nodes[Symbol.asyncDispose]();
+  await owned.disposeAsync();
   await superuser[Symbol.asyncDispose]();
   await service[Symbol.asyncDispose]();
 });

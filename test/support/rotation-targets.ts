@@ -4,15 +4,16 @@ import { verifyNote } from '../../src/core/signed-note.js';
 import { parseVerifierKey } from '../../src/core/verifier-key.js';
 import { openRootKey } from '../../src/open-root-key.js';
 import { getSecret, readVersion } from '../../src/secrets/secret-store.js';
+import { startRotationHook, type RotationHook } from './rotation-hook.js';
 import type { SqlSession } from './sql-session.js';
-import { adminKey, callGraphql, type TestService } from './test-service.js';
+import { callGraphql, type TestService } from './test-service.js';
 
 /** One kind of secret as the tests of crashes know it: a row of their table. */
 export interface RotatedTarget {
   readonly type: SecretType;
   readonly name: string;
-  /** Makes the target, and registers the secret where the service does not do so itself. */
-  readonly prepare: (service: TestService) => Promise<void>;
+  /** Makes the target, and registers the secret where the service does not do so itself. `owned` takes over what has to be ended. */
+  readonly prepare: (service: TestService, owned: AsyncDisposableStack) => Promise<void>;
   /** Uses a value as its users do; false where it is refused. */
   readonly works: (service: TestService, version: SecretVersion) => Promise<boolean>;
   /** Generations that the target was ever given, one row for each time it was: nothing is to occur twice. */
@@ -23,6 +24,12 @@ export interface RotatedTarget {
 
 const numbers = async (session: SqlSession, sql: string): Promise<number[]> =>
   (await session.run(sql)).map(({ generation }) => Number(generation));
+
+async function register(url: string, input: object): Promise<void> {
+  const query = 'mutation ($input: RegisterSecretInput!) { registerSecret(input: $input) { schedule { status } } }';
+  const { errors } = await callGraphql(url, query, { input });
+  if (errors !== undefined) throw new Error(JSON.stringify(errors));
+}
 
 const apiKeyName = 'a key that rotates';
 
@@ -41,13 +48,7 @@ export const apiKeyTarget: RotatedTarget = {
       settings: [{ name: 'quietSeconds', value: '0' }],
       value: (made.data?.createApiKey as { secret: string }).secret,
     };
-    const { errors } = await callGraphql(
-      url,
-      'mutation ($input: RegisterSecretInput!) { registerSecret(input: $input) { schedule { status } } }',
-      { input },
-      adminKey,
-    );
-    if (errors !== undefined) throw new Error(JSON.stringify(errors));
+    await register(url, input);
   },
   works: async ({ context }, { value }) => {
     const { apiKeys } = context.services;
@@ -124,8 +125,45 @@ export const encryptionKeyTarget: RotatedTarget = {
   valid: (session) => numbers(session, 'SELECT generation FROM public.encryption_keys WHERE wrapped IS NOT NULL'),
 };
 
+const webhookName = 'a value that is elsewhere';
+const firstValue = 'the value that the target has first';
+const callKey = 'a key that only the two sides have';
+/** The target of a service under test. */
+let hook: RotationHook | undefined;
+
+/** Values that the target was given, by generation; a call that came again is the same call. */
+function hookValues(): Map<number, string> {
+  const calls = hook?.calls.filter(({ step, value }) => step === 'set' && value !== undefined) ?? [];
+  return new Map([[1, firstValue], ...calls.map(({ generation, value = '' }) => [generation, value] as const)]);
+}
+
+export const webhookTarget: RotatedTarget = {
+  type: 'WEBHOOK',
+  name: webhookName,
+  prepare: async ({ url }, owned) => {
+    hook = owned.use(await startRotationHook({ signingKey: callKey, value: firstValue, places: 2 }));
+    const input = {
+      secretType: 'WEBHOOK',
+      secretName: webhookName,
+      settings: [{ name: 'url', value: hook.url }],
+      value: firstValue,
+      credential: callKey,
+    };
+    await register(url, input);
+  },
+  works: (_service, { value }) => Promise.resolve(hook?.lets(Buffer.from(value ?? []).toString()) === true),
+  given: () => Promise.resolve([...hookValues().keys()].sort((one, other) => one - other)),
+  valid: () =>
+    Promise.resolve([...hookValues()].filter(([, value]) => hook?.lets(value)).map(([generation]) => generation)),
+};
+
 /** The table's rows: each kind of secret that a node rotates. */
-export const rotatedTargets: readonly RotatedTarget[] = [apiKeyTarget, signingKeyTarget, encryptionKeyTarget];
+export const rotatedTargets: readonly RotatedTarget[] = [
+  apiKeyTarget,
+  signingKeyTarget,
+  encryptionKeyTarget,
+  webhookTarget,
+];
 
 /** Uses the value that is current; null where it works, else what is wrong. */
 export async function faultOf(service: TestService, target: RotatedTarget): Promise<string | null> {
