@@ -137,7 +137,7 @@ function hookValues(): Map<number, string> {
   return new Map([[1, firstValue], ...calls.map(({ generation, value = '' }) => [generation, value] as const)]);
 }
 
-export const webhookTarget: RotatedTarget = {
+const webhookTarget: RotatedTarget = {
   type: 'WEBHOOK',
   name: webhookName,
   prepare: async ({ url }, owned) => {
