@@ -26,6 +26,7 @@ import { DatabaseRotator } from './secrets/rotators/database-rotator.js';
 import { OauthRotator } from './secrets/rotators/oauth-rotator.js';
 import { WebhookRotator } from './secrets/rotators/webhook-rotator.js';
 import { EncryptionKeyRotator } from './secrets/rotators/encryption-key-rotator.js';
+import { OwnLoginRotator } from './secrets/rotators/own-login-rotator.js';
 
 export interface SecretParts {
   readonly config: Config;
@@ -50,7 +51,7 @@ export async function openSecrets(
   const readAsAdministrator = () => readStoredLogin(config, adminUrl, log);
   const loginFollower = new LoginFollower({ database: pool, ring, login, readAsAdministrator, log });
   const list: readonly Rotator[] = [
-    new DatabaseRotator({ adminUrl, login, follower: loginFollower }),
+    new DatabaseRotator(new OwnLoginRotator({ adminUrl, login, follower: loginFollower })),
     new EncryptionKeyRotator({ database: pool, ring }),
     new SigningKeyRotator(keys),
     new ApiKeyRotator({ database: pool, append, apiKeys }),

@@ -1,27 +1,12 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import { DaybookError } from '../errors.js';
 import { readUser, sqlState, withConnection } from './admin-connection.js';
+import { closeRoleSql, endRoleSessions, listRoleSessions, openRoleSql, type LoginSession } from './login-roles.js';
 import { isApplicationLogin, roles, type ApplicationLogin } from './role-names.js';
 
 /** Comment on a role whose password is a rotation's. Provisioning leaves such a role as it is, whether it logs in or not. */
 const rotatedMark = 'Daybook: the password is set by rotation';
-/** What scramVerifier makes, and nothing that would have to be quoted. */
-const verifierForm = /^SCRAM-SHA-256\$\d+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+$/;
-/** How long sessions that were told to end may take, in milliseconds. */
-const endWaitMs = 10_000;
-const endLookMs = 50;
-/** A login that was let in before it was closed shows among the sessions so long afterwards at most, in milliseconds. */
-const settleMs = 250;
 const insufficientPrivilege = '42501';
-
-/** A session of a role, in whatever database of the server. What its own settings say is null where it is not to be seen. */
-export interface LoginSession {
-  readonly pid: number;
-  readonly database: string | null;
-  readonly applicationName: string | null;
-  readonly clientAddress: string | null;
-}
 
 /** Whether a login may take over; `reason`, without secrets, why not. */
 export type LoginTrial = { readonly works: true } | { readonly works: false; readonly reason: string };
@@ -33,8 +18,7 @@ export type LoginTrial = { readonly works: true } | { readonly works: false; rea
  */
 export async function prepareLogin(admin: pg.ClientBase, role: string, verifier: string): Promise<void> {
   const login = assertLogin(role);
-  if (!verifierForm.test(verifier)) throw new TypeError('a SCRAM-SHA-256 verifier is wanted, and no password');
-  await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ALTER ROLE ${login} LOGIN PASSWORD '${verifier}'`);
+  await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ${openRoleSql(login, verifier)}`);
 }
 
 /**
@@ -84,7 +68,7 @@ async function readFault(client: pg.Client): Promise<string | null> {
 /** Sessions of a login of the application on the whole server: of other nodes and other databases too. */
 export async function listSessions(admin: pg.Client, role: string): Promise<LoginSession[]> {
   const login = assertLogin(role);
-  return await withSightOf(admin, login, () => readSessions(admin, login));
+  return await listRoleSessions(admin, login);
 }
 
 /**
@@ -102,7 +86,7 @@ export async function endLogin(admin: pg.Client, role: string): Promise<number> 
 /** Closes a login of the application, in the caller's transaction where there is one. Sessions that it has go on. */
 export async function closeLogin(admin: pg.ClientBase, role: string): Promise<void> {
   const login = assertLogin(role);
-  await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ALTER ROLE ${login} NOLOGIN PASSWORD NULL`);
+  await admin.query(`COMMENT ON ROLE ${login} IS '${rotatedMark}'; ${closeRoleSql(login)}`);
 }
 
 /**
@@ -110,12 +94,7 @@ export async function closeLogin(admin: pg.ClientBase, role: string): Promise<vo
  * nothing. Returns how many. Throws DATABASE_UNAVAILABLE where one does not end within ten seconds.
  */
 export async function endClosedSessions(admin: pg.Client, role: string): Promise<number> {
-  const login = assertLogin(role);
-  return withSightOf(admin, login, async () => {
-    const ended = await endSessions(admin, login);
-    await delay(settleMs);
-    return ended + (await endSessions(admin, login));
-  });
+  return endRoleSessions(admin, assertLogin(role));
 }
 
 /** Whether a rotation sets the password of this role. */
@@ -125,53 +104,6 @@ export async function isRotated(admin: pg.ClientBase, role: string): Promise<boo
     [role, rotatedMark],
   );
   return found.rowCount === 1;
-}
-
-async function endSessions(admin: pg.Client, role: ApplicationLogin): Promise<number> {
-  const ended = new Set<number>();
-  for (let waitedMs = 0; ; waitedMs += endLookMs) {
-    const sessions = await readSessions(admin, role);
-    if (sessions.length === 0) return ended.size;
-    if (waitedMs >= endWaitMs) {
-      throw new DaybookError('DATABASE_UNAVAILABLE', `${sessions.length} sessions of ${role} do not end: retry`);
-    }
-    const pids = sessions.map(({ pid }) => pid).filter((pid) => !ended.has(pid));
-    const told = await admin.query<{ pid: number }>(
-      `SELECT pid, pg_terminate_backend(pid) FROM unnest($1::int[]) AS pid
-       WHERE EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = $2 AND NOT rolcanlogin)`,
-      [pids, role],
-    );
-    if (told.rowCount !== pids.length) return ended.size;
-    for (const pid of pids) ended.add(pid);
-    await delay(endLookMs);
-  }
-}
-
-async function readSessions(admin: pg.Client, role: ApplicationLogin): Promise<LoginSession[]> {
-  // In a transaction the list would stay what it was at the first look.
-  await admin.query('SELECT pg_stat_clear_snapshot()');
-  const { rows } = await admin.query<LoginSession>(
-    `SELECT pid, datname::text AS database, application_name AS "applicationName", host(client_addr) AS "clientAddress"
-     FROM pg_catalog.pg_stat_activity WHERE usename = $1 ORDER BY pid`,
-    [role],
-  );
-  return rows;
-}
-
-/**
- * An administrator that is no superuser sees and ends the sessions of roles it is a member of. It becomes one for the time of
- * `work`, in a transaction that is rolled back, so that no membership ever stands in the catalogue.
- */
-async function withSightOf<T>(admin: pg.Client, role: ApplicationLogin, work: () => Promise<T>): Promise<T> {
-  const { rows } = await admin.query<{ sees: boolean }>(`SELECT pg_has_role($1, 'USAGE') AS sees`, [role]);
-  if (rows[0]?.sees === true) return work();
-  await admin.query('BEGIN');
-  try {
-    await admin.query(`GRANT ${role} TO CURRENT_USER`);
-    return await work();
-  } finally {
-    await admin.query('ROLLBACK');
-  }
 }
 
 function assertLogin(role: string): ApplicationLogin {

@@ -267,8 +267,8 @@ describe('the steps of a rotation', () => {
     await setLog('DEFAULT');
     const folder = postgresFolder(server.dataDir).log;
     const texts = await Promise.all((await readdir(folder)).map((name) => readFile(join(folder, name), 'utf8')));
-    expect(texts.join('\n')).toContain(`ALTER ROLE ${second} LOGIN PASSWORD 'SCRAM-SHA-256$`);
-    expect(texts.join('\n')).toContain(`ALTER ROLE ${first} NOLOGIN`);
+    expect(texts.join('\n')).toContain(`ALTER ROLE "${second}" LOGIN PASSWORD 'SCRAM-SHA-256$`);
+    expect(texts.join('\n')).toContain(`ALTER ROLE "${first}" NOLOGIN`);
     expect(texts.join('\n')).not.toContain(next.password);
   });
 

@@ -270,15 +270,6 @@ describe('the login is not registered, and registering it says why,', () => {
   });
 });
 
-test('a DATABASE secret of another name is not known', async () => {
-  const input = { secretType: 'DATABASE', secretName: 'elsewhere', value: 'x', settings: [] };
-  const { errors } = await service.call(
-    'mutation ($input: RegisterSecretInput!) { registerSecret(input: $input) { schedule { status } } }',
-    { input },
-  );
-  expect(errors?.[0]?.extensions.code).toBe('NOT_FOUND');
-});
-
 test('where the master key is lost, an administrator lets the service set a login of its own again', async () => {
   if (roleInForce() === roles.application) await rotateToEnd();
   await service[Symbol.asyncDispose]();

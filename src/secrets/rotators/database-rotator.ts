@@ -1,6 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
 import type {
   AdoptedSecret,
   NewSecret,
@@ -10,225 +7,56 @@ import type {
   Rotator,
   SecretVersion,
 } from '../../core/rotation.js';
-import { readPassword, sqlState, withConnection, withCredentials } from '../../db/admin-connection.js';
-import {
-  closeLogin,
-  endClosedSessions,
-  listSessions,
-  prepareLogin,
-  tryLogin,
-  type LoginSession,
-} from '../../db/application-logins.js';
-import type { Login } from '../../db/login.js';
-import { roles } from '../../db/role-names.js';
-import { scramVerifier } from '../../db/scram.js';
-import { DaybookError } from '../../errors.js';
-import { applicationLoginName, applicationRoleOf, slotOfRole, type LoginFollower } from '../application-login.js';
+import { applicationLoginName } from '../application-login.js';
+import { makePassword } from './database-logins.js';
+import type { OwnLoginRotator } from './own-login-rotator.js';
+import { RemoteLoginRotator } from './remote-login-rotator.js';
 
-const passwordBytes = 32;
-/** Given passwords: what needs no SASLprep, and not so short that a verifier could be guessed. */
-const passwordForm = /^[\x21-\x7e]{16,200}$/;
-/** Nodes look every second which login is in force: so long a former one may have sessions without being in use. */
-const leaveMs = 4_000;
-/** After a roll-back nodes have to come back first. */
-const comeBackMs = 6_000;
-const lookMs = 100;
-const insufficientPrivilege = '42501';
-/** Serialises those who open and close logins of one ledger. Any constant does. */
-const slotLock = '7219460237150043';
-
-export interface DatabaseRotatorParts {
-  /** Of whoever may manage roles, to the ledger's database. */
-  readonly adminUrl: string;
-  readonly login: Login;
-  readonly follower: Pick<LoginFollower, 'follow'>;
-}
-
-/**
- * Rotates the service's own login at its database. There are two login roles; the one that is not in force gets a new
- * password, every node changes to it, and the other is closed when nobody uses it any more. PostgreSQL is sent SCRAM
- * verifiers, never passwords.
- */
+/** Rotates logins at PostgreSQL, which have two roles each: the service's own by its name, and those of other databases. */
 export class DatabaseRotator implements Rotator {
   readonly type = 'DATABASE';
   readonly zeroDowntime = true;
+  readonly #remote = new RemoteLoginRotator();
 
-  constructor(private readonly parts: DatabaseRotatorParts) {}
+  constructor(private readonly own: OwnLoginRotator) {}
 
   nextSlot(current: string | null): string {
     return current === 'a' ? 'b' : 'a';
   }
 
-  async adopt({ name }: NewSecret): Promise<AdoptedSecret> {
-    if (name !== applicationLoginName) {
-      throw new DaybookError('NOT_FOUND', `there is one DATABASE secret, the service's own: ${applicationLoginName}`);
-    }
-    const { login, adminUrl } = this.parts;
-    await withConnection(adminUrl, (admin) => this.#assertRotatable(admin));
-    const password = readPassword(login.url);
-    if (password === null) throw new DaybookError('SECRET_REFUSED', `${login.role} logs in without a password`);
-    return { slot: slotOfRole(login.role), facts: { role: login.role }, value: Buffer.from(password) };
+  adopt(secret: NewSecret): Promise<AdoptedSecret> {
+    return this.#rotatorOf(secret).adopt(secret);
   }
 
   create(_target: RotationTarget, given: Uint8Array | null) {
-    if (given !== null && !passwordForm.test(Buffer.from(given).toString('latin1'))) {
-      const message = 'a database password has 16 to 200 printable ASCII characters without spaces';
-      return Promise.reject(new DaybookError('SECRET_REFUSED', message));
-    }
-    const value = given === null ? randomBytes(passwordBytes).toString('base64url') : Buffer.from(given);
-    return Promise.resolve({ value: Buffer.from(value), facts: {} });
+    return makePassword(given);
   }
 
-  async apply(target: RotationTarget, pending: SecretVersion, { keep }: Pick<RotationWork, 'keep'>): Promise<void> {
-    const role = applicationRoleOf(pending.slot);
-    await this.#asAdministrator(async (admin) => {
-      await this.#assertRotatable(admin);
-      const users = await waitUntilUnused(admin, role, leaveMs);
-      if (users.length > 0) {
-        throw new DaybookError('SECRET_REFUSED', `${role} has to be free and is used by ${describe(users)}`);
-      }
-      // From here on the role may have the password; without this fact it has not.
-      await keep({ facts: { role } });
-      await inTransaction(admin, async () => {
-        // A node that was overtaken finds its version pending no more. The row stays as it is until the role is changed.
-        const found = await admin.query(
-          `SELECT FROM public.secret_versions WHERE secret = $1 AND generation = $2 AND slot = $3 AND label = 'PENDING'
-           FOR SHARE`,
-          [target.id, pending.generation, pending.slot],
-        );
-        if (found.rowCount !== 1) throw new DaybookError('ROTATION_CONFLICT', 'the new password is pending no more');
-        await prepareLogin(admin, role, scramVerifier(textOf(pending)));
-      });
-    });
+  apply(target: RotationTarget, pending: SecretVersion, work: Pick<RotationWork, 'keep'>): Promise<void> {
+    return this.#rotatorOf(target).apply(target, pending, work);
   }
 
-  async probe(_target: RotationTarget, pending: SecretVersion): Promise<ProbeAnswer> {
-    if (pending.value === null) return 'UNKNOWN';
-    return (await tryLogin(this.#urlOf(pending))).works ? 'WORKS' : 'ABSENT';
+  probe(target: RotationTarget, pending: SecretVersion): Promise<ProbeAnswer> {
+    return this.#rotatorOf(target).probe(target, pending);
   }
 
-  async verify(_target: RotationTarget, pending: SecretVersion): Promise<void> {
-    const trial = await tryLogin(this.#urlOf(pending));
-    if (!trial.works) throw new DaybookError('SECRET_REFUSED', `the new login does not work: ${trial.reason}`);
+  verify(target: RotationTarget, pending: SecretVersion): Promise<void> {
+    return this.#rotatorOf(target).verify(target, pending);
   }
 
-  promoted(): Promise<void> {
-    return this.parts.follower.follow();
+  promoted({ name }: RotationTarget): Promise<void> {
+    return name === applicationLoginName ? this.own.promoted() : Promise.resolve();
   }
 
-  async isInUse(_target: RotationTarget, previous: SecretVersion): Promise<boolean> {
-    const role = applicationRoleOf(previous.slot);
-    return this.#asAdministrator(async (admin) => (await waitUntilUnused(admin, role, leaveMs)).length > 0);
+  isInUse(target: RotationTarget, previous: SecretVersion): Promise<boolean> {
+    return this.#rotatorOf(target).isInUse(target, previous);
   }
 
-  /** Ends sessions of others; those of nodes, which leave by themselves, are waited for and not cut. */
-  async revoke(target: RotationTarget, version: SecretVersion): Promise<void> {
-    if (version.facts.role === undefined) return;
-    const role = applicationRoleOf(version.slot);
-    await this.parts.follower.follow();
-    await this.#asAdministrator(async (admin) => {
-      if (await isTaken(admin, target, version)) return;
-      const nodes = (await waitUntilUnused(admin, role, comeBackMs)).filter(isOfNode);
-      if (nodes.length > 0) throw new DaybookError('SECRET_UNAVAILABLE', `${role} is used by ${describe(nodes)}`);
-      const isClosed = await inTransaction(admin, async () => {
-        if (await isTaken(admin, target, version)) return false;
-        await closeLogin(admin, role);
-        return true;
-      });
-      if (isClosed) await endClosedSessions(admin, role);
-    });
+  revoke(target: RotationTarget, version: SecretVersion, current: SecretVersion | null): Promise<void> {
+    return this.#rotatorOf(target).revoke(target, version, current);
   }
 
-  /** Throws SECRET_REFUSED with the reason why the login of this ledger cannot be rotated. */
-  async #assertRotatable(admin: pg.Client): Promise<void> {
-    const { fixedBecause } = this.parts.login;
-    if (fixedBecause !== null) throw new DaybookError('SECRET_REFUSED', fixedBecause);
-    const others = await admin.query<{ name: string }>(
-      `SELECT DISTINCT datname::text AS name
-       FROM pg_catalog.pg_shdepend AS used JOIN pg_catalog.pg_database AS other ON other.oid = used.dbid
-       WHERE used.refclassid = 'pg_catalog.pg_authid'::regclass AND used.refobjid = to_regrole($1)
-         AND other.datname <> current_database() ORDER BY 1 LIMIT 3`,
-      [roles.owner],
-    );
-    if (others.rowCount === 0) return;
-    const names = others.rows.map(({ name }) => name).join(', ');
-    throw new DaybookError(
-      'SECRET_REFUSED',
-      `logins belong to the whole server, and other ledgers on it use the same (${names}): give each ledger a server of its own`,
-    );
+  #rotatorOf({ name }: { readonly name: string }): OwnLoginRotator | RemoteLoginRotator {
+    return name === applicationLoginName ? this.own : this.#remote;
   }
-
-  async #asAdministrator<Result>(work: (admin: pg.Client) => Promise<Result>): Promise<Result> {
-    try {
-      return await withConnection(this.parts.adminUrl, work);
-    } catch (error) {
-      if (sqlState(error) !== insufficientPrivilege) throw error;
-      throw new DaybookError('SECRET_REFUSED', `the administrator may not do this: ${(error as Error).message}`, {
-        cause: error,
-      });
-    }
-  }
-
-  #urlOf(version: SecretVersion): string {
-    return withCredentials(this.parts.adminUrl, applicationRoleOf(version.slot), textOf(version));
-  }
-}
-
-/**
- * True where the place was given to a newer version, whose password has replaced this one. Throws SECRET_UNAVAILABLE while
- * that is not done yet, ROTATION_CONFLICT for the version that is current. In a transaction the answer stays true until its end.
- */
-async function isTaken(admin: pg.Client, target: RotationTarget, version: SecretVersion): Promise<boolean> {
-  const { rows } = await admin.query<{ generation: number; label: string }>(
-    `SELECT generation, label FROM public.secret_versions
-     WHERE secret = $1 AND slot = $2 AND label IN ('PENDING', 'CURRENT') FOR SHARE`,
-    [target.id, version.slot],
-  );
-  if (rows.some(({ generation, label }) => generation === version.generation && label === 'CURRENT')) {
-    throw new DaybookError('ROTATION_CONFLICT', 'the version to be revoked is current');
-  }
-  const others = rows.filter(({ generation }) => generation !== version.generation);
-  if (others.some(({ label }) => label === 'PENDING')) {
-    throw new DaybookError('SECRET_UNAVAILABLE', 'the login to be closed is being given a new password');
-  }
-  return others.length > 0;
-}
-
-async function inTransaction<Result>(admin: pg.Client, work: () => Promise<Result>): Promise<Result> {
-  await admin.query("BEGIN; SET LOCAL lock_timeout = '10s'");
-  try {
-    await admin.query('SELECT pg_advisory_xact_lock($1)', [slotLock]);
-    const result = await work();
-    await admin.query('COMMIT');
-    return result;
-  } catch (error) {
-    // A connection that broke has nothing to roll back.
-    await admin.query('ROLLBACK').catch(() => undefined);
-    throw error;
-  }
-}
-
-/** Sessions that are left when nobody uses the role any more, or after `waitMs`. */
-async function waitUntilUnused(admin: pg.Client, role: string, waitMs: number): Promise<LoginSession[]> {
-  const endMs = performance.now() + waitMs;
-  for (;;) {
-    const sessions = await listSessions(admin, role);
-    if (sessions.length === 0 || performance.now() >= endMs) return sessions;
-    await delay(lookMs);
-  }
-}
-
-/** Names of connections are free to choose: who takes one of ours is waited for. */
-function isOfNode({ applicationName }: LoginSession): boolean {
-  return applicationName?.startsWith('daybook ') ?? false;
-}
-
-function describe(sessions: readonly LoginSession[]): string {
-  const names = [...new Set(sessions.map(({ applicationName }) => applicationName ?? 'a session without a name'))];
-  return `${sessions.length} sessions (${names.slice(0, 5).join(', ')})`;
-}
-
-function textOf({ value }: SecretVersion): string {
-  if (value === null) throw new TypeError('the version has no value');
-  return Buffer.from(value).toString();
 }
