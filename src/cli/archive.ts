@@ -1,13 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { attachLedger } from './attach-ledger.js';
+import { commandOrigin, runCommand, type CommandResult } from './run-command.js';
 import type { RoleUrls } from '../db/roles.js';
 import { DaybookError } from '../errors.js';
-import type { CallOrigin } from '../ledger/new-entries.js';
-import { toDaybookError } from '../ledger/database-errors.js';
 import { openKeys, openStore } from '../open-proofs.js';
 import { compactAuditLog, openRetention } from '../open-retention.js';
 import { createArchives } from '../retention/create-archives.js';
@@ -49,7 +47,7 @@ export function addArchiveCommand(program: Command): void {
     .command('list')
     .description('list archives with their state, the newest first')
     .option('--json', 'print {"archives": [...]} or {"error": {"code", "message"}}')
-    .action(({ json = false }: { json?: boolean }) =>
+    .action(({ json }: { json?: boolean }) =>
       run(json, async ({ services }) => {
         const { rows } = await readArchives(services.database, { first: listedMax });
         return { result: { archives: rows }, text: describeArchives(rows) };
@@ -59,9 +57,9 @@ export function addArchiveCommand(program: Command): void {
     .command('create')
     .description('archive what is older than it is to stay online; removes nothing')
     .option('--json', 'print {"made": [...]} or {"error": {"code", "message"}}')
-    .action(({ json = false }: { json?: boolean }) =>
+    .action(({ json }: { json?: boolean }) =>
       run(json, async ({ services, signal, progress }) => {
-        const made = await createArchives(services, commandOrigin(), signal, ({ lastIndex }) =>
+        const made = await createArchives(services, commandOrigin('archive'), signal, ({ lastIndex }) =>
           progress.show(`archived up to entry ${lastIndex}`),
         );
         return { result: { made }, text: `${made.length} archives were made\n` };
@@ -71,9 +69,9 @@ export function addArchiveCommand(program: Command): void {
     .command('purge')
     .description('remove archived entries that are old enough, delivered to all sinks and under no legal hold')
     .option('--json', 'print {"purged": {...}} or {"error": {"code", "message"}}')
-    .action(({ json = false }: { json?: boolean }) =>
+    .action(({ json }: { json?: boolean }) =>
       run(json, async ({ services, signal, progress }) => {
-        const purged = await purgeArchived(services, commandOrigin(), signal, ({ entries }) =>
+        const purged = await purgeArchived(services, commandOrigin('archive'), signal, ({ entries }) =>
           progress.show(`${entries} entries removed`),
         );
         const text = `${purged.entries} entries were removed, the log begins at ${purged.firstKept}\n`;
@@ -85,9 +83,9 @@ export function addArchiveCommand(program: Command): void {
     .command('compact')
     .description('give the disk space of removed entries back; nothing can be recorded meanwhile')
     .option('--json', 'print {"compacted": {"bytesBefore", "bytesAfter"}} or {"error": {"code", "message"}}')
-    .action(({ json = false }: { json?: boolean }) =>
+    .action(({ json }: { json?: boolean }) =>
       run(json, async ({ services, urls }) => {
-        const compacted = await compactAuditLog({ urls, append: services.append, origin: commandOrigin() });
+        const compacted = await compactAuditLog({ urls, append: services.append, origin: commandOrigin('archive') });
         const text = `the audit log took ${compacted.bytesBefore} bytes and takes ${compacted.bytesAfter}\n`;
         return { result: { compacted }, text };
       }),
@@ -102,7 +100,7 @@ function addReadingCommands(archive: Command): void {
     .option('--from <index>', 'only archives with entries from this index on')
     .option('--to <index>', 'and up to this one')
     .option('--json', 'print {"verified": n} or {"error": {"code", "message"}}')
-    .action(({ json = false, ...options }: SelectionOptions & { json?: boolean }) =>
+    .action(({ json, ...options }: SelectionOptions & { json?: boolean }) =>
       run(json, async (work) => {
         const archives = await selectKept(work.services, options);
         for (const [place, one] of archives.entries()) {
@@ -123,7 +121,7 @@ function addReadingCommands(archive: Command): void {
     .option('--reason <text>', 'why; goes on the record', 'asked for on the command line')
     .option('--json', 'print {"archives": [...]} or {"error": {"code", "message"}}')
     .action((options: SelectionOptions & { out?: string; reason: string; json?: boolean }) =>
-      run(options.json ?? false, (work) => restore(work, options)),
+      run(options.json, (work) => restore(work, options)),
     );
 }
 
@@ -131,7 +129,10 @@ async function restore(work: Work, options: SelectionOptions & { readonly out?: 
   const { services, signal, progress } = work;
   if (options.out !== undefined) {
     const archives = await selectKept(services, options);
-    await recordReading({ origin: commandOrigin(), reason: options.reason, append: services.append }, archives);
+    await recordReading(
+      { origin: commandOrigin('archive'), reason: options.reason, append: services.append },
+      archives,
+    );
     await pipeline(bodyLines(services, archives), createWriteStream(options.out, { flags: 'wx', mode: 0o600 }), {
       signal,
     });
@@ -140,7 +141,7 @@ async function restore(work: Work, options: SelectionOptions & { readonly out?: 
   const archives = await restoreArchives(services, {
     selection: selectionOf(options),
     reason: options.reason,
-    origin: commandOrigin(),
+    origin: commandOrigin('archive'),
     append: services.append,
     signal,
     onRestored: (restored, total) => progress.show(`${restored} of ${total} archives restored`),
@@ -170,36 +171,16 @@ function selectionOf({ number, from, to }: SelectionOptions): ArchiveSelection {
   return { firstIndex: from, lastIndex: to ?? from };
 }
 
-interface Outcome {
-  readonly result: object;
-  readonly text: string;
-}
-
-async function run(json: boolean, work: (work: Work) => Promise<Outcome>): Promise<void> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+function run(json: boolean | undefined, work: (work: Work) => Promise<CommandResult>): Promise<void> {
   const progress = new ProgressLine(process.stderr);
-  try {
+  return runCommand({ json, stopProgress: () => progress.stop() }, async (signal) => {
     await using stack = new AsyncDisposableStack();
-    const ledger = await attachLedger(stack, 'daybook archive', interrupt.signal);
-    const { urls } = ledger;
+    const ledger = await attachLedger(stack, 'daybook archive', signal);
     const store = openStore(ledger.config);
     if (store !== null) stack.use(store);
     const services = openRetention({ ...ledger, proofs: { services: { keys: await openKeys(ledger) }, store } });
-    const outcome = await work({ services, signal: interrupt.signal, progress, urls });
-    progress.stop();
-    process.stdout.write(json ? `${JSON.stringify(outcome.result)}\n` : outcome.text);
-    process.exitCode = 0;
-  } catch (error) {
-    progress.stop();
-    const { code, message } = toDaybookError(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: ${message}\n`);
-    process.exitCode = 1;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+    return await work({ services, signal, progress, urls: ledger.urls });
+  });
 }
 
 function describeArchives(archives: readonly ArchiveRow[]): string {
@@ -211,15 +192,4 @@ function describeArchives(archives: readonly ArchiveRow[]): string {
     table.push([number, state, firstIndex, lastIndex, firstRecordedAt, bytes, keptUntil.slice(0, 10)]);
   }
   return `${table.toString()}\n`;
-}
-
-function commandOrigin(): CallOrigin {
-  return {
-    actor: 'command line',
-    role: null,
-    ipAddress: null,
-    userAgent: null,
-    sessionId: 'archive',
-    requestId: randomUUID(),
-  };
 }

@@ -1,27 +1,17 @@
-import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import type { Logger } from 'pino';
-import { readConfig, type Config } from '../config.js';
-import type { OpenDatabase } from '../db/open-database.js';
-import { ledgerConnection, openPool } from '../db/pool.js';
 import { takeBaseline } from '../integrity/baseline.js';
 import type { EncodedFacts } from '../integrity/catalog-facts.js';
-import { serviceOrigin } from '../integrity/integrity-entry.js';
 import type { CheckKind, IntegrityCheckRow } from '../integrity/read-checks.js';
-import { LedgerWriter } from '../ledger/append-entries.js';
-import { toDaybookError } from '../ledger/database-errors.js';
 import { openIntegrity } from '../open-integrity.js';
-import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openAnchors, openStore } from '../open-proofs.js';
 import { CheckpointFiles } from '../proofs/known-checkpoints.js';
-import { openLog } from './open-log.js';
+import { attachLedger, type AttachedLedger } from './attach-ledger.js';
+import { commandOrigin, runCommand } from './run-command.js';
 import { VerifyProgressReport } from './verify-progress.js';
 
 /** Exit codes of `daybook check-integrity`. */
 const checkExitCodes = { ok: 0, failed: 1, notRun: 2 } as const;
-/** Entries that may wait for the writer: this process appends one at a time. */
-const queueRowsMax = 100;
 
 interface CheckCommandOptions {
   readonly reason?: string;
@@ -50,7 +40,7 @@ export function addCheckIntegrityCommand(program: Command): void {
       if (task === null) command.error(`error: unknown check ${what}: say full, recent, init or a number`);
       else if (options.reason !== undefined && task.kind !== 'BASELINE')
         command.error('error: --reason belongs to init');
-      else process.exitCode = await checkIntegrity(task, options);
+      else await checkIntegrity(task, options);
     });
 }
 
@@ -61,90 +51,45 @@ function parseTask(what: string): Task | null {
   return /^[1-9]\d{0,8}$/.test(what) ? { kind: 'SAMPLE', sampleSize: Number(what) } : null;
 }
 
-async function checkIntegrity(task: Task, { reason, json = false }: CheckCommandOptions): Promise<number> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-  try {
-    const config = readConfig();
-    const log = openLog(config);
-    await using database = await openLedgerDatabase(config, { log, mode: 'attach', signal: interrupt.signal });
+function checkIntegrity(task: Task, { reason, json }: CheckCommandOptions): Promise<void> {
+  const face = { json, failedCode: checkExitCodes.notRun, undone: 'the ledger was not checked' };
+  return runCommand(face, async (signal) => {
+    await using stack = new AsyncDisposableStack();
+    const ledger = await attachLedger(stack, 'daybook check-integrity', signal);
     if (task.kind === 'BASELINE') {
-      const facts = await setBaseline(database, log, reason ?? 'set at the command line');
-      process.stdout.write(json ? `${JSON.stringify({ baseline: summarise(facts) })}\n` : describeBaseline(facts));
-      return checkExitCodes.ok;
+      const facts = await setBaseline(ledger, reason ?? 'set at the command line');
+      return { result: { baseline: summarise(facts) }, text: describeBaseline(facts) };
     }
-    const check = await runCheck(task, { config, database, log, signal: interrupt.signal });
-    process.stdout.write(json ? `${JSON.stringify({ check })}\n` : describeCheck(check));
-    return check.result === 'OK'
-      ? checkExitCodes.ok
-      : check.result === 'FAILED'
-        ? checkExitCodes.failed
-        : checkExitCodes.notRun;
-  } catch (err) {
-    const { code, message } = describeFailure(err, interrupt.signal);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: the ledger was not checked: ${message}\n`);
-    return checkExitCodes.notRun;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+    const check = await runCheck(task, { ledger, stack, signal });
+    const exitCodes = { OK: checkExitCodes.ok, FAILED: checkExitCodes.failed };
+    const exitCode = exitCodes[check.result as keyof typeof exitCodes] ?? checkExitCodes.notRun;
+    return { result: { check }, text: describeCheck(check), exitCode };
+  });
 }
 
-async function setBaseline(database: OpenDatabase, log: Logger, reason: string): Promise<EncodedFacts> {
-  await using writer = new LedgerWriter({ url: database.urls.application, queueRowsMax, log });
-  return await takeBaseline({
-    append: (request) => writer.append(request),
-    readerUrl: database.urls.auditor,
-    origin: { ...serviceOrigin('check-integrity', randomUUID()), actor: 'command line' },
-    reason,
-  });
+function setBaseline({ append, urls }: AttachedLedger, reason: string): Promise<EncodedFacts> {
+  return takeBaseline({ append, readerUrl: urls.auditor, origin: commandOrigin('check-integrity'), reason });
 }
 
 async function runCheck(
   task: { readonly kind: CheckKind; readonly sampleSize?: number },
-  parts: { config: Config; database: OpenDatabase; log: Logger; signal: AbortSignal },
+  { ledger, stack, signal }: { ledger: AttachedLedger; stack: AsyncDisposableStack; signal: AbortSignal },
 ): Promise<IntegrityCheckRow> {
-  const { config, database, log, signal } = parts;
-  const url = database.urls.application;
-  await using stack = new AsyncDisposableStack();
-  const pool = openPool({ ...ledgerConnection(url, 'daybook check-integrity'), max: 2 }, (err) =>
-    log.warn({ err }, 'a connection to the database broke'),
-  );
-  stack.defer(() => pool.end());
-  const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
-  const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);
-  const clock = { nowMs: () => Date.now() };
+  const { config, append, urls } = ledger;
   const store = openStore(config);
   if (store !== null) stack.use(store);
-  const anchors = await openAnchors({ config, pool, clock }, store);
+  const anchors = await openAnchors(ledger, store);
   const files = new CheckpointFiles(join(config.dataDir, 'checkpoints'));
-  const readerUrl = database.urls.auditor;
-  const service = openIntegrity({ config, log, clock, pool, readerUrl, append, proofs: { store, files, anchors } });
+  const service = openIntegrity({ ...ledger, readerUrl: urls.auditor, proofs: { store, files, anchors } });
   const progress = new VerifyProgressReport(process.stderr);
   stack.defer(() => progress.stop());
   return await service.run({
     ...task,
-    origin: { ...serviceOrigin('check-integrity', randomUUID()), actor: 'command line' },
+    origin: commandOrigin('check-integrity'),
     append,
     onProgress: (state) => progress.update(state),
     signal,
   });
-}
-
-/** SQLSTATE of a missing table. */
-const undefinedTable = '42P01';
-
-function describeFailure(err: unknown, signal: AbortSignal): { code: string; message: string } {
-  if (signal.aborted) return { code: 'SHUTTING_DOWN', message: 'the check was interrupted' };
-  const { cause, code, message } = toDaybookError(err);
-  return isMissingTable(cause)
-    ? { code: 'DATABASE_UNAVAILABLE', message: 'the database holds no ledger yet: run daybook migrate up' }
-    : { code, message };
-}
-
-function isMissingTable(cause: unknown): boolean {
-  return typeof cause === 'object' && cause !== null && 'code' in cause && cause.code === undefinedTable;
 }
 
 function summarise({ facts, hash }: EncodedFacts): object {

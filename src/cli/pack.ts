@@ -1,6 +1,5 @@
 import { cp } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { randomUUID } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { attachLedger } from './attach-ledger.js';
@@ -10,7 +9,6 @@ import type { PackEncoding } from '../core/pack-encoding.js';
 import { manifestName, parseManifestFile } from '../core/pack-manifest.js';
 import { DaybookError } from '../errors.js';
 import { readGenerator } from '../generator.js';
-import { toDaybookError } from '../ledger/database-errors.js';
 import { openConfigSnapshots } from '../open-config-snapshots.js';
 import { refusalReporter } from '../open-integrity.js';
 import { openPacks, packStoreOptions } from '../open-packs.js';
@@ -25,6 +23,7 @@ import { removeStoredPacks, storePacks } from '../packs/store-packs.js';
 import { buildDaybookSchema } from '../schema.js';
 import { gunzip } from '../verifier/gunzip.js';
 import { ProgressLine } from '../verifier/progress-line.js';
+import { commandOrigin, runCommand } from './run-command.js';
 import { readIdentities } from './verify-pack.js';
 
 interface PackCommandOptions {
@@ -56,7 +55,10 @@ export function addPackCommand(program: Command): void {
     )
     .option('--json', 'print {"pack": {...}, "folder": "...", "removed": [...]} or {"error": {"code", "message"}}')
     .action(async (options: PackCommandOptions) => {
-      process.exitCode = await runCommand(options.json ?? false, (signal) => makePack(options, signal), describe);
+      await runCommand({ json: options.json }, async (signal) => {
+        const made = await makePack(options, signal);
+        return { result: made, text: describe(made) };
+      });
     });
   program
     .command('fetch-pack')
@@ -66,11 +68,10 @@ export function addPackCommand(program: Command): void {
     .option('--plain', 'write the files as they were before they were compressed')
     .option('--identity <file>', 'write them as they were before they were encrypted to one of these age keys')
     .action(async (options: FetchCommandOptions) => {
-      process.exitCode = await runCommand(
-        false,
-        () => fetchDay(options),
-        () => `${options.out}\n`,
-      );
+      await runCommand({}, async () => {
+        await fetchDay(options);
+        return { result: {}, text: `${options.out}\n` };
+      });
     });
 }
 
@@ -102,7 +103,7 @@ async function makePack(options: PackCommandOptions, signal: AbortSignal): Promi
     ...ledger,
     readerUrl: urls.auditor,
     proofs,
-    snapshotConfig: (reason: string) => configSnapshots.takeForPack({ reason, origin: commandOrigin(), append }),
+    snapshotConfig: (reason: string) => configSnapshots.takeForPack({ reason, origin: commandOrigin('pack'), append }),
     generator: readGenerator(),
   };
   const services = await openPacks(parts);
@@ -116,7 +117,7 @@ async function makePack(options: PackCommandOptions, signal: AbortSignal): Promi
       date: options.date,
       kind: options.partial === true ? 'PARTIAL' : 'DAY',
       encoding,
-      origin: commandOrigin(),
+      origin: commandOrigin('pack'),
       signal,
       onProgress: (_date, checked, total) => progress.update({ checked, total }),
     });
@@ -179,36 +180,8 @@ function parseDays(given: string | undefined): number | null {
   return Number(given);
 }
 
-function commandOrigin() {
-  const requestId = randomUUID();
-  return { actor: 'command line', role: null, ipAddress: null, userAgent: null, sessionId: 'pack', requestId };
-}
-
 function describe({ pack, folder, removed }: Made): string {
   const { date, kind, signals, auditEntries, manifestSha256 } = pack;
   const left = removed.length === 0 ? '' : `removed here, kept in the store: ${removed.join(', ')}\n`;
   return `${date} (${kind}): ${signals} signals, ${auditEntries} audit entries, manifest ${manifestSha256}\n${folder}\n${left}`;
-}
-
-/** Runs what may be interrupted, prints what it gave, and answers the exit code. */
-async function runCommand<Result>(
-  json: boolean,
-  work: (signal: AbortSignal) => Promise<Result>,
-  toText: (result: Result) => string,
-): Promise<number> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-  try {
-    const result = await work(interrupt.signal);
-    process.stdout.write(json ? `${JSON.stringify(result)}\n` : toText(result));
-    return 0;
-  } catch (error) {
-    const { code, message } = toDaybookError(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: ${message}\n`);
-    return 1;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
 }

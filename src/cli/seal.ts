@@ -1,22 +1,16 @@
 import Table from 'cli-table3';
 import { Option, type Command } from 'commander';
 import { anchorRoots } from '../anchors/anchor-roots.js';
-import { readConfig } from '../config.js';
-import { ledgerConnection, openPool } from '../db/pool.js';
 import { DaybookError } from '../errors.js';
-import { LedgerWriter } from '../ledger/append-entries.js';
-import { toDaybookError } from '../ledger/database-errors.js';
 import { logNames, type LogName } from '../ledger/rows.js';
 import { refusalReporter } from '../open-integrity.js';
-import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openProofs } from '../open-proofs.js';
 import type { MerkleRootRow } from '../proofs/read-merkle-roots.js';
-import { openLog } from './open-log.js';
+import { attachLedger } from './attach-ledger.js';
+import { runCommand } from './run-command.js';
 
 /** Exit codes of `daybook seal`. */
 const sealExitCodes = { done: 0, failed: 1, notAnchored: 3 } as const;
-/** Entries that may wait for the writer: this process appends one at a time. */
-const queueRowsMax = 100;
 
 interface SealCommandOptions {
   readonly log?: LogName;
@@ -37,51 +31,31 @@ export function addSealCommand(program: Command): void {
     .option('--json', 'print {"sealed": [...], "anchored": n, "failed": n} or {"error": {"code", "message"}}')
     .addHelpText('after', '\nExit codes: 0 done, 1 it failed, 3 sealed, but an anchor failed and is tried again later.')
     .action(async (options: SealCommandOptions) => {
-      process.exitCode = await seal(options);
+      await seal(options);
     });
 }
 
-async function seal({ log: only, date, json = false }: SealCommandOptions): Promise<number> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-  try {
+function seal({ log: only, date, json }: SealCommandOptions): Promise<void> {
+  return runCommand({ json, failedCode: sealExitCodes.failed }, async (signal) => {
     if (date !== undefined && (!/^\d{4}-\d{2}-\d{2}$/.test(date) || Number.isNaN(Date.parse(date)))) {
       throw new DaybookError('BAD_USER_INPUT', `--date must be a day such as 2026-11-20, not ${date}`);
     }
-    const { sealed, anchored, failed } = await run(
-      only === undefined ? logNames : [only],
-      date ?? null,
-      interrupt.signal,
-    );
-    if (json) process.stdout.write(`${JSON.stringify({ sealed, anchored, failed })}\n`);
-    else process.stdout.write(describe(sealed, anchored, failed));
-    return failed === 0 ? sealExitCodes.done : sealExitCodes.notAnchored;
-  } catch (error) {
-    const { code, message } = toDaybookError(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: ${message}\n`);
-    return sealExitCodes.failed;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+    const logs = only === undefined ? logNames : [only];
+    const { sealed, anchored, failed } = await sealAndAnchor(logs, date ?? null, signal);
+    return {
+      result: { sealed, anchored, failed },
+      text: describe(sealed, anchored, failed),
+      exitCode: failed === 0 ? sealExitCodes.done : sealExitCodes.notAnchored,
+    };
+  });
 }
 
-async function run(logs: readonly LogName[], date: string | null, signal: AbortSignal) {
-  const config = readConfig();
-  const log = openLog(config);
+async function sealAndAnchor(logs: readonly LogName[], date: string | null, signal: AbortSignal) {
   await using stack = new AsyncDisposableStack();
-  const database = stack.use(await openLedgerDatabase(config, { log, mode: 'attach', signal }));
-  const url = database.urls.application;
-  const pool = openPool({ ...ledgerConnection(url, 'daybook seal'), max: 3 }, (err) =>
-    log.warn({ err }, 'a connection to the database broke'),
-  );
-  stack.defer(() => pool.end());
-  const writer = stack.use(new LedgerWriter({ url, queueRowsMax, log }));
-  const append = (request: Parameters<typeof writer.append>[0]) => writer.append(request);
-  const clock = { nowMs: () => Date.now() };
+  const ledger = await attachLedger(stack, 'daybook seal', signal);
+  const { pool, append, log, urls } = ledger;
   const onRefusal = refusalReporter({ pool, append, log });
-  const proofs = await openProofs({ config, log, clock, pool, url, append, onRefusal }, stack);
+  const proofs = await openProofs({ ...ledger, url: urls.application, onRefusal }, stack);
   const sealed: MerkleRootRow[] = [];
   for (const name of logs) sealed.push(...(await proofs.services.seal(name, date, 'command line')));
   return { sealed, ...(await anchorRoots({ database: pool, append, anchors: proofs.anchors, log }, signal)) };

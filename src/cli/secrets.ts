@@ -1,13 +1,11 @@
-import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { attachLedger } from './attach-ledger.js';
+import { commandOrigin, runCommand, type CommandResult } from './run-command.js';
 import { ApiKeyStore } from '../access/api-key-store.js';
 import { secretTypes, type SecretType } from '../core/rotation.js';
 import { DaybookError } from '../errors.js';
-import { toDaybookError } from '../ledger/database-errors.js';
-import type { CallOrigin } from '../ledger/new-entries.js';
 import { refusalReporter } from '../open-integrity.js';
 import { openProofs } from '../open-proofs.js';
 import { openSecrets } from '../open-secrets.js';
@@ -55,14 +53,14 @@ export function addSecretCommands(program: Command): void {
     .option('--reason <text>', 'why; goes on the record', 'asked for on the command line')
     .option('--json', 'print {"rotation": {...}} or {"error": {"code", "message"}}')
     .action((type: string, name: string, options: RotateOptions) =>
-      run(options.json ?? false, (services, signal) => rotate(services, parseType(type), name, options, signal)),
+      run(options.json, (services, signal) => rotate(services, parseType(type), name, options, signal)),
     );
   const secrets = program.command('secrets').description('secrets that rotate: schedule, registration, policies');
   secrets
     .command('list')
     .description('show each secret with when it is rotated next')
     .option('--json', 'print {"schedules": [...]} or {"error": {"code", "message"}}')
-    .action(({ json = false }: { json?: boolean }) => run(json, list));
+    .action(({ json }: { json?: boolean }) => run(json, list));
   secrets
     .command('register <type> <name>')
     .description('register a secret with the value it has now')
@@ -71,13 +69,13 @@ export function addSecretCommands(program: Command): void {
     .option('--setting <name=value...>', 'what the rotator needs: docs/rotation.md')
     .option('--json', 'print {"registered": "..."} or {"error": {"code", "message"}}')
     .action((type: string, name: string, options: RegisterOptions) =>
-      run(options.json ?? false, (services) => register(services, parseType(type), name, options)),
+      run(options.json, (services) => register(services, parseType(type), name, options)),
     );
   secrets
     .command('rewrap')
     .description('have the root key wrap what a former one wrapped, so that the former is needed no more')
     .option('--json', 'print {"rewrapped": [...]} or {"error": {"code", "message"}}')
-    .action(({ json = false }: { json?: boolean }) => run(json, rewrap));
+    .action(({ json }: { json?: boolean }) => run(json, rewrap));
   secrets
     .command('policy [type] [name]')
     .description('show policies, or change that of a type or of one secret')
@@ -86,14 +84,8 @@ export function addSecretCommands(program: Command): void {
     .option('--auto <on|off>', 'whether the schedule rotates by itself')
     .option('--json', 'print {"policies": [...]} or {"error": {"code", "message"}}')
     .action((type: string | undefined, name: string | undefined, options: PolicyOptions) =>
-      run(options.json ?? false, (services) => policy(services, type, name ?? null, options)),
+      run(options.json, (services) => policy(services, type, name ?? null, options)),
     );
-}
-
-interface Outcome {
-  readonly result: object;
-  readonly text: string;
-  readonly failed?: boolean;
 }
 
 async function rotate(
@@ -102,19 +94,19 @@ async function rotate(
   name: string,
   { valueFile, credentialFile, reason }: RotateOptions,
   signal: AbortSignal,
-): Promise<Outcome> {
+): Promise<CommandResult> {
   const given = { value: await readGiven(valueFile), credential: await readGiven(credentialFile) };
-  const origin = commandOrigin();
+  const origin = commandOrigin('secrets');
   const isValueGiven = (given.value ?? given.credential) !== null;
   const request = { type, name, reason, requestedBy: origin.actor, isValueGiven, origin };
   const planned = await requestRotation(services, request);
   const rotation = await carryOut(services, planned, given, signal);
   const note = rotation.steps.at(-1)?.note ?? '';
   const text = `${type} ${name}, generation ${rotation.generation}: ${rotation.status}${note === '' ? '' : ` (${note})`}\n`;
-  return { result: { rotation }, text, failed: rotation.rotatedAt === null };
+  return { result: { rotation }, text, exitCode: rotation.rotatedAt === null ? 1 : 0 };
 }
 
-async function list(services: SecretServices): Promise<Outcome> {
+async function list(services: SecretServices): Promise<CommandResult> {
   const schedules = await readSchedule(services.database, services.clock.nowMs());
   const table = new Table({ head: ['type', 'name', 'status', 'days', 'next'], style: { head: [], border: [] } });
   for (const { secretType, secretName, status, daysUntilRotation, nextRotation, driftDetectedAt } of schedules) {
@@ -129,7 +121,7 @@ async function register(
   type: SecretType,
   name: string,
   options: RegisterOptions,
-): Promise<Outcome> {
+): Promise<CommandResult> {
   const settings = Object.fromEntries((options.setting ?? []).map(splitSetting));
   const [value, credential] = [await readGiven(options.valueFile), await readGiven(options.credentialFile)];
   await registerSecret(services, {
@@ -138,13 +130,13 @@ async function register(
     settings,
     value: value === null ? null : Buffer.from(value),
     credential: credential === null ? null : Buffer.from(credential),
-    origin: commandOrigin(),
+    origin: commandOrigin('secrets'),
   });
   return { result: { registered: `${type}/${name}` }, text: `${type} ${name} is registered\n` };
 }
 
-async function rewrap(services: SecretServices): Promise<Outcome> {
-  const rewrapped = await rewrapKeys(services, commandOrigin());
+async function rewrap(services: SecretServices): Promise<CommandResult> {
+  const rewrapped = await rewrapKeys(services, commandOrigin('secrets'));
   const text = rewrapped.length === 0 ? 'every key is wrapped by the root key already\n' : `${rewrapped.join('\n')}\n`;
   return { result: { rewrapped }, text };
 }
@@ -154,7 +146,7 @@ async function policy(
   type: string | undefined,
   secretName: string | null,
   { interval, grace, auto }: PolicyOptions,
-): Promise<Outcome> {
+): Promise<CommandResult> {
   if ((interval ?? grace ?? auto) !== undefined) {
     if (type === undefined) throw new DaybookError('BAD_USER_INPUT', 'say of which type the policy is to be changed');
     if (auto !== undefined && auto !== 'on' && auto !== 'off')
@@ -166,7 +158,7 @@ async function policy(
       graceSeconds: grace === undefined ? undefined : (numberOf('--grace', grace) ?? 0) * daySeconds,
       autoRotate: auto === undefined ? undefined : auto === 'on',
     };
-    await updatePolicy(services, change, commandOrigin());
+    await updatePolicy(services, change, commandOrigin('secrets'));
   }
   const policies = await readPolicies(services.database);
   const table = new Table({ head: ['type', 'name', 'days', 'grace days', 'auto'], style: { head: [], border: [] } });
@@ -183,32 +175,20 @@ async function policy(
   return { result: { policies: shown }, text: `${table.toString()}\n` };
 }
 
-async function run(
-  json: boolean,
-  work: (services: SecretServices, signal: AbortSignal) => Promise<Outcome>,
+function run(
+  json: boolean | undefined,
+  work: (services: SecretServices, signal: AbortSignal) => Promise<CommandResult>,
 ): Promise<void> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-  try {
+  return runCommand({ json }, async (signal) => {
     await using stack = new AsyncDisposableStack();
-    const ledger = await attachLedger(stack, 'daybook secrets', interrupt.signal);
+    const ledger = await attachLedger(stack, 'daybook secrets', signal);
     const { append, pool, log, clock, urls } = ledger;
     const onRefusal = refusalReporter({ pool, append, log });
     const proofs = await openProofs({ ...ledger, url: urls.application, onRefusal }, stack);
     const apiKeys = stack.use(new ApiKeyStore(pool, clock, log));
-    const { secrets: services } = await openSecrets({ ...ledger, apiKeys, keys: proofs.services.keys });
-    const { result, text, failed } = await work(services, interrupt.signal);
-    process.stdout.write(json ? `${JSON.stringify(result)}\n` : text);
-    process.exitCode = failed === true ? 1 : 0;
-  } catch (error) {
-    const { code, message } = toDaybookError(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: ${message}\n`);
-    process.exitCode = 1;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+    const { secrets } = await openSecrets({ ...ledger, apiKeys, keys: proofs.services.keys });
+    return await work(secrets, signal);
+  });
 }
 
 /** Without the line end that editors add; null where there is no file. */
@@ -238,15 +218,4 @@ function numberOf(option: string, text: string | undefined): number | undefined 
   if (text.trim() === '' || Number.isNaN(value))
     throw new DaybookError('BAD_USER_INPUT', `${option} takes a number of days`);
   return value;
-}
-
-function commandOrigin(): CallOrigin {
-  return {
-    actor: 'command line',
-    role: null,
-    ipAddress: null,
-    userAgent: null,
-    sessionId: 'secrets',
-    requestId: randomUUID(),
-  };
 }

@@ -1,13 +1,12 @@
 import { createReadStream } from 'node:fs';
 import { once } from 'node:events';
-import { randomUUID } from 'node:crypto';
 import { createGunzip } from 'node:zlib';
 import Table from 'cli-table3';
 import type { Command } from 'commander';
-import { attachLedger } from './attach-ledger.js';
+import { attachLedger, type AttachedLedger } from './attach-ledger.js';
+import { commandOrigin, runCommand } from './run-command.js';
 import { readLines } from '../core/read-lines.js';
 import { DaybookError } from '../errors.js';
-import { toDaybookError } from '../ledger/database-errors.js';
 import { readLineKey } from '../sinks/read-secret.js';
 import { replaySink } from '../sinks/replay-sink.js';
 import { openLine, type LineKey } from '../sinks/sealed-line.js';
@@ -26,8 +25,8 @@ export function addSinkCommand(program: Command): void {
     .command('list')
     .description('show each sink with its position, lag and last error')
     .option('--json', 'print {"sinks": [...]} or {"error": {"code", "message"}}')
-    .action(async ({ json = false }: { json?: boolean }) => {
-      await run(json, (signal) => withLedger(signal, ({ pool }) => readSinks(pool)));
+    .action(async ({ json }: { json?: boolean }) => {
+      await run(json, ({ pool }) => readSinks(pool));
     });
   sink
     .command('replay <name>')
@@ -36,37 +35,27 @@ export function addSinkCommand(program: Command): void {
     .option('--reason <text>', 'why; goes on the record', 'asked for on the command line')
     .option('--json', 'print {"sinks": [...]} or {"error": {"code", "message"}}')
     .action(async (name: string, options: { from: string; reason: string; json?: boolean }) => {
-      await run(options.json ?? false, (signal) => withLedger(signal, (ledger) => replay(ledger, name, options)));
+      await run(options.json, (ledger) => replay(ledger, name, options));
     });
   sink
     .command('decrypt <files...>')
     .description('print the lines of encrypted log files (.jsonl or .jsonl.gz) as they were before')
     .requiredOption('--key-file <file...>', 'file with the key; several where the key was changed')
     .action(async (files: string[], { keyFile }: { keyFile: string[] }) => {
-      await guarded(false, () => decrypt(files, keyFile));
+      await runCommand({}, async () => {
+        await decrypt(files, keyFile);
+        return { result: {}, text: '' };
+      });
     });
 }
 
-type Ledger = Awaited<ReturnType<typeof attachLedger>>;
-
-async function withLedger<Result>(signal: AbortSignal, work: (ledger: Ledger) => Promise<Result>): Promise<Result> {
-  await using stack = new AsyncDisposableStack();
-  const ledger = await attachLedger(stack, 'daybook sink', signal);
-  return await work(ledger);
-}
-
-function replay({ pool, append }: Ledger, name: string, options: { from: string; reason: string }): Promise<SinkRow[]> {
-  const requestId = randomUUID();
-  const origin = {
-    actor: 'command line',
-    role: null,
-    ipAddress: null,
-    userAgent: null,
-    sessionId: 'sink',
-    requestId,
-  };
+function replay(
+  { pool, append }: AttachedLedger,
+  name: string,
+  options: { from: string; reason: string },
+): Promise<SinkRow[]> {
   const request = { name, from: options.from, number: null, reason: options.reason };
-  return replaySink({ database: pool, append }, request, origin);
+  return replaySink({ database: pool, append }, request, commandOrigin('sink'));
 }
 
 async function decrypt(files: readonly string[], keyFiles: readonly string[]): Promise<void> {
@@ -98,30 +87,12 @@ function unreadable(message: string, cause?: unknown): DaybookError {
   return new DaybookError('BAD_USER_INPUT', message, { cause });
 }
 
-function run(json: boolean, work: (signal: AbortSignal) => Promise<SinkRow[]>): Promise<void> {
-  return guarded(json, async () => {
-    const interrupt = new AbortController();
-    const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-    process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-    try {
-      const sinks = await work(interrupt.signal);
-      process.stdout.write(json ? `${JSON.stringify({ sinks })}\n` : describe(sinks));
-    } finally {
-      process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-    }
+function run(json: boolean | undefined, work: (ledger: AttachedLedger) => Promise<SinkRow[]>): Promise<void> {
+  return runCommand({ json }, async (signal) => {
+    await using stack = new AsyncDisposableStack();
+    const sinks = await work(await attachLedger(stack, 'daybook sink', signal));
+    return { result: { sinks }, text: describe(sinks) };
   });
-}
-
-async function guarded(json: boolean, work: () => Promise<void>): Promise<void> {
-  try {
-    await work();
-    process.exitCode = 0;
-  } catch (error) {
-    const { code, message } = toDaybookError(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: ${message}\n`);
-    process.exitCode = 1;
-  }
 }
 
 function describe(sinks: readonly SinkRow[]): string {

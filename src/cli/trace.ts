@@ -2,14 +2,11 @@ import Table from 'cli-table3';
 import type { Command } from 'commander';
 import { readConfig } from '../config.js';
 import { ledgerConnection, openPool } from '../db/pool.js';
-import { toDaybookError } from '../ledger/database-errors.js';
 import { openLedgerDatabase } from '../open-ledger-database.js';
 import { openTrace } from '../open-trace.js';
 import type { SignalTraceRow } from '../trace/signal-tracer.js';
 import { openLog } from './open-log.js';
-
-/** Exit codes of `daybook trace`. */
-const traceExitCodes = { found: 0, failed: 1 } as const;
+import { runCommand } from './run-command.js';
 
 /** `daybook trace <signalId>`: prints what became of a signal. Reads as the auditor, which can change nothing. */
 export function addTraceCommand(program: Command): void {
@@ -20,29 +17,18 @@ export function addTraceCommand(program: Command): void {
     .option('--json', 'print {"trace": {...}} or {"error": {"code", "message"}}')
     .addHelpText('after', '\nExit codes: 0 the signal is recorded, whatever became of it; 1 it is not, or it failed.')
     .action(async (signalId: string, options: { readonly json?: boolean }) => {
-      process.exitCode = await trace(signalId, options.json ?? false);
+      await trace(signalId, options.json);
     });
 }
 
-async function trace(signalId: string, json: boolean): Promise<number> {
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-  try {
-    const found = await run(signalId, interrupt.signal);
-    process.stdout.write(json ? `${JSON.stringify({ trace: encode(found) })}\n` : describe(found));
-    return traceExitCodes.found;
-  } catch (error) {
-    const { code, message } = toDaybookError(error);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: ${message}\n`);
-    return traceExitCodes.failed;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+function trace(signalId: string, json: boolean | undefined): Promise<void> {
+  return runCommand({ json }, async (signal) => {
+    const found = await traceSignal(signalId, signal);
+    return { result: { trace: encode(found) }, text: describe(found) };
+  });
 }
 
-async function run(signalId: string, signal: AbortSignal): Promise<SignalTraceRow> {
+async function traceSignal(signalId: string, signal: AbortSignal): Promise<SignalTraceRow> {
   const config = readConfig();
   const log = openLog(config);
   await using stack = new AsyncDisposableStack();

@@ -2,10 +2,10 @@ import { InvalidArgumentError, Option, type Command } from 'commander';
 import Table from 'cli-table3';
 import { readConfig } from '../config.js';
 import { encodeVerifierKey, parseVerifierKey, type VerifierKey } from '../core/verifier-key.js';
-import { mapDatabaseError } from '../ledger/database-errors.js';
 import type { LogName } from '../ledger/rows.js';
 import { verifyLogs, type LogVerification } from '../ledger/verify-log.js';
 import { openLog } from './open-log.js';
+import { runCommand, untilInterrupted } from './run-command.js';
 import { verifySource } from './verify-source.js';
 import { VerifyProgressReport } from './verify-progress.js';
 import { openLedgerDatabase } from '../open-ledger-database.js';
@@ -44,7 +44,8 @@ export function addVerifyCommand(program: Command): void {
     .action(async (options: VerifyCommandOptions, command: Command) => {
       if (options.source === undefined && options.apiKeyFile !== undefined)
         command.error('error: --api-key-file belongs to --source');
-      process.exitCode = options.source === undefined ? await verify(options) : await verifyPublished(options);
+      if (options.source === undefined) await verify(options);
+      else process.exitCode = await verifyPublished(options);
     });
 }
 
@@ -58,45 +59,34 @@ function collectKey(text: string, keys: readonly VerifierKey[] = []): VerifierKe
 }
 
 /** The logs as they are published, without the database. */
-async function verifyPublished(options: VerifyCommandOptions): Promise<number> {
-  const { source = '', log, key = [], apiKeyFile, json = false } = options;
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
-  try {
-    return await verifySource(source, {
+function verifyPublished({
+  source = '',
+  log,
+  key = [],
+  apiKeyFile,
+  json = false,
+}: VerifyCommandOptions): Promise<number> {
+  return untilInterrupted((signal) =>
+    verifySource(source, {
       keys: key.map(encodeVerifierKey),
       json,
-      signal: interrupt.signal,
+      signal,
       ...(log === undefined ? {} : { log }),
       ...(apiKeyFile === undefined ? {} : { apiKeyFile }),
-    });
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+    }),
+  );
 }
 
-async function verify(options: VerifyCommandOptions): Promise<number> {
-  const { json = false } = options;
-  const interrupt = new AbortController();
-  const onInterrupt = () => interrupt.abort(new Error('interrupted'));
-  process.once('SIGINT', onInterrupt).once('SIGTERM', onInterrupt);
+function verify(options: VerifyCommandOptions): Promise<void> {
   const progress = new VerifyProgressReport(process.stderr);
-  try {
-    const verifications = await verifyDatabase(options, progress, interrupt.signal);
-    progress.stop();
-    const intact = verifications.every((verification) => verification.firstBreak === null);
-    process.stdout.write(json ? `${JSON.stringify({ intact, logs: verifications })}\n` : describe(verifications));
-    return intact ? verifyExitCodes.intact : verifyExitCodes.broken;
-  } catch (err) {
-    progress.stop();
-    const { code, message } = describeFailure(err);
-    if (json) process.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
-    process.stderr.write(`${code}: the ledger was not verified: ${message}\n`);
-    return verifyExitCodes.notRun;
-  } finally {
-    process.off('SIGINT', onInterrupt).off('SIGTERM', onInterrupt);
-  }
+  const undone = 'the ledger was not verified';
+  const face = { json: options.json, failedCode: verifyExitCodes.notRun, undone, stopProgress: () => progress.stop() };
+  return runCommand(face, async (signal) => {
+    const logs = await verifyDatabase(options, progress, signal);
+    const intact = logs.every((verification) => verification.firstBreak === null);
+    const exitCode = intact ? verifyExitCodes.intact : verifyExitCodes.broken;
+    return { result: { intact, logs }, text: describe(logs), exitCode };
+  });
 }
 
 async function verifyDatabase(
@@ -117,17 +107,6 @@ async function verifyDatabase(
     onProgress: (state) => progress.update(state),
     signal,
   });
-}
-
-/** SQLSTATE of a missing table. */
-const undefinedTable = '42P01';
-
-function describeFailure(err: unknown): { code: string; message: string } {
-  if (err instanceof Error && 'code' in err && err.code === undefinedTable) {
-    return { code: 'DATABASE_UNAVAILABLE', message: 'the database holds no ledger yet: run daybook migrate up' };
-  }
-  const isAbort = err instanceof Error && err.message === 'interrupted';
-  return isAbort ? { code: 'SHUTTING_DOWN', message: 'the check was interrupted' } : mapDatabaseError(err);
 }
 
 /** `at index 7`; some breaks concern no entry. */
