@@ -142,6 +142,7 @@ const expectations: readonly Expectation[] = [
   { piece: '/audit/export', output: /^id,userId,action,resource,.*\r\n[^\r]+,admin,/ },
   { piece: '-- config-snapshot', output: /^configuration snapshot \S+ of \S+Z: \d+ files\n/ },
   { piece: '-- trace', output: /: BUY AAPL at 187.45, strategy momentum, recorded \S+Z\nPENDING: / },
+  { piece: '-- rotate', output: /^SIGNING_KEY audit, generation 2: ROTATED\n[^]*DATABASE +│ application/ },
   { piece: 'run -s demo', output: /signals: 333 entries intact/ },
   { piece: '/health/detailed', output: /^\{"status":"ok"/ },
 ];
