@@ -58,7 +58,10 @@ export const sinks: Bench = async (context) => {
   const logs = join(folder, 'logs');
   const [on, off] = [stack.use(await startBenchDatabase()), stack.use(await startBenchDatabase())];
   const delivering = stack.use(
-    await startDaybookNode(on, true, { sinksFile, logFiles: { folder: logs, gzip: false, keyFile: undefined } }),
+    await startDaybookNode(on, true, {
+      sinksFile,
+      logFiles: { folder: logs, gzip: false, keyFile: undefined, encrypt: 'line' },
+    }),
   );
   const plain = stack.use(await startDaybookNode(off, true, { logFiles: undefined }));
   const client = new pg.Client(ledgerConnection(on.urls.application, 'daybook bench'));

@@ -95,6 +95,7 @@ const environmentShape = {
   DAYBOOK_LOG_DIR: z.string().optional(),
   DAYBOOK_LOG_GZIP: z.enum(['on', 'off']).default('on'),
   DAYBOOK_LOG_KEY_FILE: z.string().optional(),
+  DAYBOOK_LOG_ENCRYPT: z.enum(['line', 'details']).default('line'),
   DAYBOOK_SINKS_FILE: z.string().optional(),
   DAYBOOK_AUDIT_ONLINE_DAYS: z
     .union([z.literal('forever'), z.coerce.number().positive().max(36_525)], {
@@ -236,6 +237,8 @@ interface LogFileConfig {
   readonly gzip: boolean;
   /** File with the key that lines are encrypted with. */
   readonly keyFile: string | undefined;
+  /** What of a line is encrypted where there is a key. */
+  readonly encrypt: 'line' | 'details';
 }
 
 /** How long audit entries stay where. */
@@ -332,6 +335,7 @@ function toConfig(values: z.infer<typeof environmentSchema>): Config {
             folder: resolve(values.DAYBOOK_LOG_DIR ?? join(dataDir, 'audit')),
             gzip: values.DAYBOOK_LOG_GZIP === 'on',
             keyFile: values.DAYBOOK_LOG_KEY_FILE === undefined ? undefined : resolve(values.DAYBOOK_LOG_KEY_FILE),
+            encrypt: values.DAYBOOK_LOG_ENCRYPT,
           },
     sinksFile: values.DAYBOOK_SINKS_FILE === undefined ? undefined : resolve(values.DAYBOOK_SINKS_FILE),
     retention: {

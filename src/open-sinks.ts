@@ -81,9 +81,9 @@ export async function openSinks(parts: SinkParts, stack: AsyncDisposableStack): 
 async function listSinks({ logFiles, sinksFile }: Config): Promise<SinkConfig[]> {
   const sinks: SinkConfig[] = sinksFile === undefined ? [] : await readSinksFile(sinksFile);
   if (logFiles !== undefined) {
-    const { folder, gzip, keyFile } = logFiles;
+    const { folder, gzip, keyFile, encrypt } = logFiles;
     const encryption = keyFile === undefined ? {} : { keyFile };
-    sinks.unshift({ name: builtInName, kind: 'jsonl', startAt: 'beginning', folder, gzip, ...encryption });
+    sinks.unshift({ name: builtInName, kind: 'jsonl', startAt: 'beginning', folder, gzip, encrypt, ...encryption });
   }
   for (const [place, sink] of sinks.entries()) {
     const before = sinks.slice(0, place);

@@ -5,7 +5,7 @@ import { lockFolder } from '../storage/folder-lock.js';
 import { compress, cutDayFiles, dayFilePath, listDayFiles, syncFolder } from './day-files.js';
 import { readEcsIndex } from './encode-ecs.js';
 import { readJsonlIndex } from './encode-jsonl-line.js';
-import { sealLine, type LineKey } from './sealed-line.js';
+import { sealDetails, sealLine, type LineKey } from './sealed-line.js';
 import { ecsDocumentOf, jsonlLineOf } from './shared-encoding.js';
 import type { FileSinkConfig } from './sink-config.js';
 import { reasonOf, sinkUnavailable, type SinkTarget } from './sink-target.js';
@@ -88,9 +88,14 @@ export class FileTarget implements SinkTarget {
 
   #linesOf(rows: readonly AuditRow[]): string {
     const encode = this.#config.kind === 'ecs' ? ecsDocumentOf : jsonlLineOf;
-    const key = this.#key;
-    const lines = rows.map((row) => (key === null ? encode(row) : sealLine(encode(row), row.chainIndex, key)));
+    const lines = rows.map((row) => this.#seal(encode(row), row.chainIndex));
     return `${lines.join('\n')}\n`;
+  }
+
+  #seal(line: string, index: string): string {
+    if (this.#key === null) return line;
+    const sealsDetails = this.#config.kind === 'jsonl' && this.#config.encrypt === 'details';
+    return sealsDetails ? sealDetails(line, this.#key) : sealLine(line, index, this.#key);
   }
 
   async #fileOf(day: string, signal: AbortSignal): Promise<FileHandle> {

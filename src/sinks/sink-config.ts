@@ -40,7 +40,13 @@ const tls = z.strictObject({
   requireCloseNotify: z.boolean().default(false),
 });
 
-const jsonl = z.strictObject({ ...common, kind: z.literal('jsonl'), ...files });
+const jsonl = z.strictObject({
+  ...common,
+  kind: z.literal('jsonl'),
+  ...files,
+  /** With keyFile: whole lines, or what is the event's own and who it was about. */
+  encrypt: z.enum(['line', 'details']).default('line'),
+});
 const ecs = z.strictObject({ ...common, kind: z.literal('ecs'), ...files });
 const syslog = z.strictObject({
   ...common,

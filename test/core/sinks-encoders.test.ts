@@ -5,7 +5,7 @@ import { encodeCef } from '../../src/sinks/encode-cef.js';
 import { encodeEcs, encodePlainEcs, readEcsIndex } from '../../src/sinks/encode-ecs.js';
 import { encodeJsonlLine, readJsonlIndex } from '../../src/sinks/encode-jsonl-line.js';
 import { encodeOcsf } from '../../src/sinks/encode-ocsf.js';
-import { lineKey, openLine, sealLine } from '../../src/sinks/sealed-line.js';
+import { lineKey, openLine, sealDetails, sealLine } from '../../src/sinks/sealed-line.js';
 import { encodeSyslogMessage, frameSyslogMessage } from '../../src/sinks/syslog-frame.js';
 import { auditRow } from '../support/audit-row.js';
 import { ocsfFaults } from '../support/ocsf-schema.js';
@@ -193,5 +193,39 @@ describe('an encrypted line', () => {
   test('differs each time', () => {
     const key = keyOf('00'.repeat(32));
     expect(sealLine('line', '1', key)).not.toBe(sealLine('line', '1', key));
+  });
+});
+
+describe('a line whose details are encrypted', () => {
+  const key = lineKey(Buffer.alloc(32, 7));
+  const sealedMembers = ['enc', 'kid', 'data'];
+  const clearMembers = ['ts', 'iso_ts', 'event', 'category', 'action', 'actor', 'role', 'resource', 'outcome'];
+  clearMembers.push('occurred_at', 'signal_id', 'session_id', 'request_id', 'id', 'index', 'hash');
+
+  test('shows what happened and nothing of the details, which its key alone opens, whatever the entry holds', () => {
+    fc.assert(
+      fc.property(hostileRows, (row) => {
+        const line = encodeJsonlLine(row);
+        const sealed = sealDetails(line, key);
+        expect(Object.keys(JSON.parse(sealed)).filter((name) => !clearMembers.includes(name))).toEqual(sealedMembers);
+        expect(JSON.parse(sealed)).toMatchObject({ event: row.event, index: Number(row.chainIndex) });
+        expect(readJsonlIndex(sealed)).toBe(BigInt(row.chainIndex));
+        expect(JSON.parse(openLine(sealed, [key])!)).toEqual(JSON.parse(line));
+        expect(openLine(sealed, [lineKey(Buffer.alloc(32, 8))])).toBeNull();
+      }),
+    );
+  });
+
+  test('does not open where anything that is readable was altered, left out or added', () => {
+    const sealed = sealDetails(encodeJsonlLine(auditRow({ details: '{"quantity":"123.456"}' })), key);
+    expect(sealed).not.toContain('123.456');
+    const { outcome, ...others } = JSON.parse(sealed) as Record<string, unknown>;
+    const altered = [
+      { ...others, outcome: `${String(outcome)}!` },
+      others,
+      { ...others, outcome, user: 'eve' },
+      { ...others, outcome, data: String(others.data).replace(/^./, (first) => (first === 'A' ? 'B' : 'A')) },
+    ];
+    for (const line of altered) expect(openLine(JSON.stringify(line), [key])).toBeNull();
   });
 });

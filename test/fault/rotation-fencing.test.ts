@@ -14,7 +14,7 @@ import {
   apiKeyTarget,
   encryptionKeyTarget,
   faultOf,
-  rotatedTargets,
+  overtakenTargets,
   type RotatedTarget,
 } from '../support/rotation-targets.js';
 import { openSession, type SqlSession } from '../support/sql-session.js';
@@ -30,7 +30,7 @@ beforeAll(async () => {
   service = await startTestService({ environment: { DAYBOOK_JOBS: 'off' } });
   nodes = new RotationNodes(service, 1);
   superuser = await openSession(service.database.urls.superuser);
-  for (const target of rotatedTargets) await target.prepare(service, owned);
+  for (const target of overtakenTargets) await target.prepare(service, owned);
   await superuser.run("UPDATE public.rotation_policies SET grace = '0'");
 });
 
@@ -83,7 +83,7 @@ async function everything(): Promise<object> {
 }
 
 async function expectAllWork(): Promise<void> {
-  for (const target of rotatedTargets) expect(await faultOf(service, target)).toBeNull();
+  for (const target of overtakenTargets) expect(await faultOf(service, target)).toBeNull();
   expect(await checkInFull(service)).toMatchObject({ result: 'OK', breaks: [] });
 }
 
@@ -98,7 +98,7 @@ describe('a node that was stopped for longer than its lease changes nothing when
     'REVOKING',
     'after revoke',
   ])('%s', async (place) => {
-    const ids = await Promise.all(rotatedTargets.map(plan));
+    const ids = await Promise.all(overtakenTargets.map(plan));
     const node = await nodes.take();
     await node.halt(place, ids);
     node.pause();
@@ -115,7 +115,7 @@ describe('a node that was stopped for longer than its lease changes nothing when
   });
 
   test('before apply, where the rotation has failed and another one came in its place', async () => {
-    const ids = await Promise.all(rotatedTargets.map(plan));
+    const ids = await Promise.all(overtakenTargets.map(plan));
     const node = await nodes.take();
     await node.halt('before apply', ids);
     node.pause();
@@ -124,7 +124,7 @@ describe('a node that was stopped for longer than its lease changes nothing when
     await machine.runDue(new AbortController().signal);
     await superuser.run(`SELECT daybook.step_rotation(id, fence, 'STAGED', 'HELD', 'nobody can tell') FROM public.rotations
       WHERE status = 'STAGED'`);
-    const next = await Promise.all(rotatedTargets.map(plan));
+    const next = await Promise.all(overtakenTargets.map(plan));
     await takeOver();
     const before = await everything();
     await node.resume(ids);
@@ -187,7 +187,7 @@ describe('two nodes at once', () => {
   test('never both take a step of a rotation', async () => {
     const [left, right] = [await nodes.take(), await nodes.take()];
     for (let round = 0; round < 3; round += 1) {
-      const ids = await Promise.all(rotatedTargets.map(plan));
+      const ids = await Promise.all(overtakenTargets.map(plan));
       await Promise.all([left.work(), right.work()]);
       await takeOver();
       for (const id of ids) {

@@ -195,9 +195,10 @@ test('a rotation whose nodes are killed one after the other comes to its end', a
 
 test('a roll-back whose node is killed is whole or has not happened, and the next node ends it', async () => {
   await superuser.run("UPDATE public.rotation_policies SET grace = '1 day'");
+  const targets = rotatedTargets.filter(({ hasTwoPlaces }) => hasTwoPlaces);
   const machine = new RotationMachine(service.context.services.secrets);
   const ids: string[] = [];
-  for (const target of rotatedTargets) {
+  for (const target of targets) {
     const id = await plan(target);
     ids.push(id);
     await machine.runOne(id, null, new AbortController().signal);
@@ -220,7 +221,7 @@ test('a roll-back whose node is killed is whole or has not happened, and the nex
     expect(await stopUsing()).toMatchObject({ faults: [] });
   }
   expect(await Promise.all(ids.map(stepsOf))).toEqual(
-    rotatedTargets.map(() => 'PLANNED STAGED APPLYING APPLIED VERIFIED ROTATED ROLLED_BACK'),
+    targets.map(() => 'PLANNED STAGED APPLYING APPLIED VERIFIED ROTATED ROLLED_BACK'),
   );
   // The rotation after it leaves nothing of what was rolled back.
   await superuser.run("UPDATE public.rotation_policies SET grace = '0'");

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
+import { encodeJsonlLine } from '../../src/sinks/encode-jsonl-line.js';
 import { FileTarget } from '../../src/sinks/file-target.js';
 import { lineKey, openLine } from '../../src/sinks/sealed-line.js';
 import type { FileSinkConfig } from '../../src/sinks/sink-config.js';
@@ -51,7 +52,8 @@ describe('the files of a sink', () => {
   let target: FileTarget;
 
   const open = async (position: bigint, changes: Partial<FileSinkConfig> = {}, key: Buffer | null = null) => {
-    const config = { name: 'jsonl', kind: 'jsonl', startAt: 'beginning', folder, gzip: true, ...changes } as const;
+    const common = { name: 'jsonl', kind: 'jsonl', startAt: 'beginning', folder, gzip: true, encrypt: 'line' } as const;
+    const config = { ...common, ...changes } as FileSinkConfig;
     target = new FileTarget(config, key === null ? null : lineKey(key));
     return target.open(position);
   };
@@ -171,6 +173,21 @@ describe('the files of a sink', () => {
     expect(lines.slice(30).map((line) => JSON.parse(openLine(line, [lineKey(key)])!).event.sequence)).toEqual(
       count(30, 45),
     );
+  });
+
+  test('of which the details alone are encrypted are cut and continued as others are', async () => {
+    const key = randomBytes(32);
+    await open(0n, { encrypt: 'details' }, key);
+    await target.deliver(rows(0, 40), never);
+    await target.close();
+    expect(await open(30n, { encrypt: 'details' }, key)).toBe(30n);
+    await target.deliver(rows(30, 45), never);
+    await target.close();
+    const text = await readFile(join(folder, 'audit-20261120.jsonl'), 'utf8');
+    const lines = text.trimEnd().split('\n');
+    expect(lines.map((line) => JSON.parse(line).index)).toEqual(count(0, 45));
+    const plain = rows(0, 45).map((row) => JSON.parse(encodeJsonlLine(row)));
+    expect(lines.map((line) => JSON.parse(openLine(line, [lineKey(key)])!))).toEqual(plain);
   });
 
   test('the command line decrypts them, and refuses altered lines and other keys', async () => {

@@ -1,11 +1,15 @@
+import { randomUUID } from 'node:crypto';
 import { KeyRing, type DataKey } from '../../src/access/key-ring.js';
 import type { SecretType, SecretVersion } from '../../src/core/rotation.js';
 import { verifyNote } from '../../src/core/signed-note.js';
 import { parseVerifierKey } from '../../src/core/verifier-key.js';
+import { canLogIn, withConnection, withCredentials } from '../../src/db/admin-connection.js';
 import { openRootKey } from '../../src/open-root-key.js';
 import { getSecret, readVersion } from '../../src/secrets/secret-store.js';
+import { startOpenidProvider, type OpenidProvider, type RegisteredClient } from './openid-provider.js';
 import { startRotationHook, type RotationHook } from './rotation-hook.js';
 import type { SqlSession } from './sql-session.js';
+import { getTestServer } from './test-server.js';
 import { callGraphql, type TestService } from './test-service.js';
 
 /** One kind of secret as the tests of crashes know it: a row of their table. */
@@ -20,6 +24,8 @@ export interface RotatedTarget {
   readonly given: (superuser: SqlSession) => Promise<number[]>;
   /** Generations that are valid at the target now. */
   readonly valid: (superuser: SqlSession) => Promise<number[]>;
+  /** Whether old and new value are valid at once: then it can be rolled back, and works at every moment. */
+  readonly hasTwoPlaces: boolean;
 }
 
 const numbers = async (session: SqlSession, sql: string): Promise<number[]> =>
@@ -35,6 +41,7 @@ const apiKeyName = 'a key that rotates';
 
 export const apiKeyTarget: RotatedTarget = {
   type: 'API_KEY',
+  hasTwoPlaces: true,
   name: apiKeyName,
   prepare: async ({ url }) => {
     const made = await callGraphql(
@@ -63,6 +70,7 @@ export const apiKeyTarget: RotatedTarget = {
 
 const signingKeyTarget: RotatedTarget = {
   type: 'SIGNING_KEY',
+  hasTwoPlaces: true,
   name: 'signals',
   prepare: () => Promise.resolve(),
   works: async ({ context }, { facts }) => {
@@ -86,6 +94,7 @@ const canaries = new WeakMap<TestService, { readonly id: string; readonly sealed
 
 export const encryptionKeyTarget: RotatedTarget = {
   type: 'ENCRYPTION_KEY',
+  hasTwoPlaces: true,
   name: 'data-keys',
   prepare: async (service) => {
     const { ring, database } = service.context.services.secrets;
@@ -139,6 +148,7 @@ function hookValues(): Map<number, string> {
 
 const webhookTarget: RotatedTarget = {
   type: 'WEBHOOK',
+  hasTwoPlaces: true,
   name: webhookName,
   prepare: async ({ url }, owned) => {
     hook = owned.use(await startRotationHook({ signingKey: callKey, value: firstValue, places: 2 }));
@@ -157,13 +167,112 @@ const webhookTarget: RotatedTarget = {
     Promise.resolve([...hookValues()].filter(([, value]) => hook?.lets(value)).map(([generation]) => generation)),
 };
 
-/** The table's rows: each kind of secret that a node rotates. */
+const loginRoles = {
+  id: `desk_${randomUUID().slice(0, 8)}`,
+  administrator: 'administers-the-desk',
+  first: 'first-of-the-desk',
+};
+const loginNames = [`${loginRoles.id}_a`, `${loginRoles.id}_b`] as const;
+
+const asSuperuser = (sql: string) => withConnection(getTestServer().adminUrl, (admin) => admin.query(sql));
+
+/** The login of another program, at a server that belongs to it: two roles take turns. */
+const databaseTarget: RotatedTarget = {
+  type: 'DATABASE',
+  hasTwoPlaces: true,
+  name: loginRoles.id,
+  prepare: async (service, owned) => {
+    const { id, administrator, first } = loginRoles;
+    await asSuperuser(
+      `CREATE ROLE ${id} LOGIN CREATEROLE PASSWORD '${administrator}'; SET ROLE ${id};
+       CREATE ROLE ${loginNames[0]} LOGIN PASSWORD '${first}'; CREATE ROLE ${loginNames[1]} NOLOGIN`,
+    );
+    owned.defer(async () => void (await asSuperuser(`DROP ROLE ${[...loginNames, id].join(', ')}`)));
+    const place = { host: '127.0.0.1', port: String(getTestServer().port), database: 'postgres', sslmode: 'disable' };
+    const settings = Object.entries({ ...place, roles: loginNames.join(','), administrator: id });
+    await register(service.url, {
+      secretType: 'DATABASE',
+      secretName: id,
+      settings: settings.map(([name, value]) => ({ name, value })),
+      value: first,
+      credential: administrator,
+    });
+  },
+  works: (_service, { slot, value }) => {
+    const role = loginNames[slot === 'b' ? 1 : 0];
+    return canLogIn(withCredentials(getTestServer().adminUrl, role, Buffer.from(value ?? []).toString()));
+  },
+  given: (session) => generationsOf(session, 'DATABASE', ''),
+  // One role alone may log in: with what, is told by the value that works.
+  valid: async (session) => {
+    const open = await session.run(
+      `SELECT FROM pg_roles WHERE rolname IN ('${loginNames.join("', '")}') AND rolcanlogin`,
+    );
+    return open.length === 1 ? generationsOf(session, 'DATABASE', "AND label = 'CURRENT'") : [];
+  },
+};
+
+function generationsOf(session: SqlSession, type: SecretType, condition: string): Promise<number[]> {
+  const ofSecret = `secret = (SELECT id FROM public.secrets WHERE type = '${type}' AND name <> 'application')`;
+  return numbers(
+    session,
+    `SELECT generation FROM public.secret_versions WHERE ${ofSecret} ${condition} ORDER BY generation`,
+  );
+}
+
+const oauthName = 'a client that rotates';
+let provider: OpenidProvider | undefined;
+let client: RegisteredClient | undefined;
+
+/** A client of a real provider, which makes the secrets and has place for one. */
+const oauthTarget: RotatedTarget = {
+  type: 'OAUTH',
+  hasTwoPlaces: false,
+  name: oauthName,
+  prepare: async (service, owned) => {
+    provider = owned.use(await startOpenidProvider({ renewsSecret: true, rotatesAccessToken: true }));
+    client = await provider.register();
+    const { client_id: clientId, registration_client_uri: registrationUrl } = client;
+    const settings = Object.entries({ clientId, registrationUrl, grantUrl: provider.tokenUrl });
+    await register(service.url, {
+      secretType: 'OAUTH',
+      secretName: oauthName,
+      settings: settings.map(([name, value]) => ({ name, value })),
+      value: client.client_secret,
+      credential: client.registration_access_token,
+    });
+  },
+  // Between the provider's answer and its promotion the new one works alone.
+  works: async ({ context }, { value }) => {
+    const isOnItsWay = async () =>
+      (
+        await context.services.database.query(
+          `SELECT FROM public.rotations JOIN public.secrets AS secret ON secret.id = secret
+           WHERE secret.type = 'OAUTH' AND rotated_at IS NULL AND status NOT IN ('FAILED', 'ROLLED_BACK')`,
+        )
+      ).rowCount !== 0;
+    const lets = async () => provider?.lets(client?.client_id ?? '', Buffer.from(value ?? []).toString());
+    return (await isOnItsWay()) || (await lets()) === true || (await isOnItsWay());
+  },
+  given: () => {
+    const updates = provider?.requests.filter((line) => line.startsWith('PUT ')).length ?? 0;
+    return Promise.resolve(Array.from({ length: updates + 1 }, (_, place) => place + 1));
+  },
+  valid: (session) => generationsOf(session, 'OAUTH', "AND label = 'CURRENT'"),
+};
+
+/** The rows of the table of kills: each kind of secret that a node rotates. */
 export const rotatedTargets: readonly RotatedTarget[] = [
   apiKeyTarget,
   signingKeyTarget,
   encryptionKeyTarget,
   webhookTarget,
+  databaseTarget,
+  oauthTarget,
 ];
+
+/** Where nodes overtake each other: what an overtaken one still sends to a target with one place, nobody can take back. */
+export const overtakenTargets = rotatedTargets.slice(0, 4);
 
 /** Uses the value that is current; null where it works, else what is wrong. */
 export async function faultOf(service: TestService, target: RotatedTarget): Promise<string | null> {

@@ -1,15 +1,16 @@
 import { hash, randomUUID } from 'node:crypto';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { enableCompileCache, registerHooks } from 'node:module';
+import { createRequire, enableCompileCache, registerHooks } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { transformSync, version } from '@swc/core';
 
 /**
  * Lets Node run this project's TypeScript where jest does not: in its global set-up, and in processes that a test starts
  * with `node --import` in order to kill them. Tests start hundreds: what was transformed or compiled once is kept.
  */
+const require = createRequire(import.meta.url);
+const { version } = require('@swc/core/package.json');
 const folder = join(tmpdir(), `daybook-typescript-${version}-${process.getuid?.() ?? 'user'}`);
 mkdirSync(folder, { recursive: true, mode: 0o700 });
 enableCompileCache(join(folder, 'compiled'));
@@ -36,7 +37,8 @@ function transform(filename) {
   try {
     return readFileSync(kept, 'utf8');
   } catch {
-    const { code } = transformSync(source, { filename });
+    // Takes a tenth of a second to load, and is hardly ever needed.
+    const { code } = require('@swc/core').transformSync(source, { filename });
     // Whole or not there, whichever process dies when.
     const unfinished = `${kept}.${randomUUID()}`;
     writeFileSync(unfinished, code);
