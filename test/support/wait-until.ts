@@ -1,16 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises';
 
-const POLL_MS = 10;
-const WAIT_MS = 30_000;
+const pollMinMs = 5;
+const pollMaxMs = 50;
+const waitMs = 30_000;
 
-/** Waits until `condition` gives a truthy value and returns it; fails with `what` after 30 s. */
+/**
+ * Waits until `condition` gives a truthy value and returns it; fails with `what` after 30 s. The longer it takes, the less often
+ * it is asked: suites that wait side by side leave the processor to those that work.
+ */
 export async function waitUntil<T>(what: string, condition: () => Promise<T> | T): Promise<NonNullable<T>> {
-  for (let waitedMs = 0; waitedMs < WAIT_MS; waitedMs += POLL_MS) {
+  for (let waitedMs = 0; waitedMs < waitMs;) {
     const value = await condition();
     if (value) {
       return value;
     }
-    await pause(POLL_MS);
+    const pauseMs = Math.min(pollMaxMs, pollMinMs + waitedMs / 10);
+    await pause(pauseMs);
+    waitedMs += pauseMs;
   }
-  throw new Error(`this did not come true within ${WAIT_MS / 1000} s: ${what}`);
+  throw new Error(`this did not come true within ${waitMs / 1000} s: ${what}`);
 }
