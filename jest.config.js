@@ -24,5 +24,5 @@ export default {
   globalTeardown: '<rootDir>/test/support/global-teardown.ts',
   reporters: ['default', '<rootDir>/test/support/closing-line-reporter.js'],
   testTimeout: 60_000,
-  maxWorkers: 4,
+  maxWorkers: 3,
 };
